@@ -1,0 +1,214 @@
+"""What a run can be told: frozen models, read from YAML with overrides, every error shown at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
+
+from fclf.errors import InputError
+
+__all__ = ["Config", "InferenceConfig", "LossConfig", "ModelConfig", "TrainingConfig", "load_config", "recipes"]
+
+
+class Section(BaseModel):
+    """A frozen part of the configuration in which unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class DataConfig(Section):
+    """Which attributes are learned and how rows are split."""
+
+    attributes: tuple[str, ...] | None = None
+    """Names of the attributes, in order; all of the file's if absent."""
+    split_seed: NonNegativeInt = 0
+    """Seed of the split for a file that has no `split` column."""
+
+
+class ModelConfig(Section):
+    """The vector field."""
+
+    hidden_dim: PositiveInt = 256
+    """Units in each of the three hidden layers."""
+
+
+class PairwiseMSEConfig(Section):
+    """The loss before the specification's fixes."""
+
+    kind: Literal["pairwise_mse"] = "pairwise_mse"
+
+
+class PrototypeInfoNCEConfig(Section):
+    """The specification's FIX 3."""
+
+    kind: Literal["prototype_infonce"] = "prototype_infonce"
+    prototype_weight: NonNegativeFloat = 0.7
+    """Weight of InfoNCE against one prototype per combination."""
+    pairwise_weight: NonNegativeFloat = 0.3
+    """Weight of pairwise InfoNCE within the batch."""
+    stop_gradient: bool = False
+    """Whether the prototypes are held fixed while the rows are pulled to them."""
+
+
+class LossConfig(Section):
+    """The objective: a weighted sum of named terms."""
+
+    contrastive: Annotated[PairwiseMSEConfig | PrototypeInfoNCEConfig, Field(discriminator="kind")] = (
+        PrototypeInfoNCEConfig()
+    )
+    temperature: PositiveFloat = 0.07
+    """Temperature of the cosine similarities."""
+    lambda_contrastive: NonNegativeFloat = 1.0
+    """Weight of the contrastive term."""
+    lambda_identity: NonNegativeFloat = 0.05
+    """Weight of the squared movement."""
+    identity_reduction: Literal["sum", "mean"] = "sum"
+    """Over dimensions; the reference takes the mean, which is 1/d of the squared distance."""
+
+
+class TrainingConfig(Section):
+    """The optimisation."""
+
+    num_epochs: PositiveInt = 50
+    batch_size: Annotated[int, Field(ge=2)] = 128
+    learning_rate: PositiveFloat = 1e-4
+    """Adam's learning rate at the first epoch; a cosine takes it to `min_learning_rate`."""
+    min_learning_rate: NonNegativeFloat = 1e-6
+    gradient_clip: PositiveFloat = 1.0
+    """Largest norm of the gradient."""
+    alpha: PositiveFloat = 0.1
+    """Size of the one step that is trained."""
+    flip_probability: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Probability that a batch's targets differ from its own attributes."""
+    min_flips: PositiveInt = 1
+    max_flips: PositiveInt = 2
+    checkpoint_every: PositiveInt = 5
+    """Epochs between the checkpoints that are kept."""
+    seed: NonNegativeInt = 0
+
+    @model_validator(mode="after")
+    def _flips_are_a_range(self) -> TrainingConfig:
+        if self.min_flips > self.max_flips:
+            raise ValueError(f"min_flips ({self.min_flips}) is above max_flips ({self.max_flips})")
+        return self
+
+
+class InferenceConfig(Section):
+    """How an embedding is carried along the field."""
+
+    num_flow_steps: PositiveInt = 10
+    step_size: PositiveFloat = 0.1
+    """Flow time of one step."""
+    method: Literal["euler", "rk4"] = "euler"
+    """Order 1 or 4, projected to the sphere after each step."""
+
+
+class Config(Section):
+    """Everything that decides a run, in the specification's sections and keys."""
+
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    loss: LossConfig = LossConfig()
+    training: TrainingConfig = TrainingConfig()
+    inference: InferenceConfig = InferenceConfig()
+
+    def to_yaml(self) -> str:
+        """YAML that `load_config` reads back to an equal configuration."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def recipes() -> dict[str, str]:
+    """Text of every recipe in the package, by name."""
+    folder = resources.files("fclf") / "recipes"
+    return {
+        item.name.removesuffix(".yaml"): item.read_text(encoding="utf-8")
+        for item in sorted(folder.iterdir(), key=lambda item: item.name)
+        if item.name.endswith(".yaml")
+    }
+
+
+def load_config(source: str | Path, overrides: Iterable[str] = ()) -> Config:
+    """Read a recipe by name, or a YAML file, and apply overrides such as `loss.lambda_identity=0.1`.
+
+    Raises:
+        InputError: listing every unknown key and unusable value at once.
+    """
+    known = recipes()
+    if str(source) in known:
+        text, origin = known[str(source)], f"recipe '{source}'"
+    else:
+        path = Path(source)
+        if not path.is_file():
+            raise InputError(f"--config {source}: neither a recipe ({', '.join(known)}) nor a YAML file that exists.")
+        text, origin = path.read_text(encoding="utf-8", errors="replace"), str(path)
+    try:
+        raw = yaml.safe_load(text) or {}
+    except yaml.YAMLError as error:
+        raise InputError(f"{origin} is not YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise InputError(f"{origin} holds a {type(raw).__name__}; sections such as `loss:` were expected.")
+    for override in overrides:
+        _apply(raw, override)
+    return parse_config(raw, origin)
+
+
+def parse_config(raw: Mapping[str, Any], origin: str) -> Config:
+    """Validate a nested mapping; `InputError` lists every problem, with the nearest key for a misspelt one."""
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        lines = [f"  {_describe(problem)}" for problem in error.errors()]
+        raise InputError(f"{origin} has {len(lines)} unusable setting(s):\n" + "\n".join(lines)) from None
+
+
+def _apply(raw: dict[Any, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals or not key.strip():
+        raise InputError(f"--set {override}: type SECTION.KEY=VALUE, for example loss.lambda_identity=0.1.")
+    *sections, last = key.strip().split(".")
+    place = raw
+    for section in sections:
+        inner = place.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise InputError(f"--set {override}: '{section}' is a value, not a section.")
+        place = inner
+    try:
+        place[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise InputError(f"--set {override}: '{value}' is not a YAML value.") from error
+
+
+def _describe(problem: Mapping[str, Any]) -> str:
+    kinds = ("pairwise_mse", "prototype_infonce")  # pydantic adds the union's tag to the path; nobody typed it
+    path = [str(part) for part in problem["loc"] if part not in kinds]
+    name = ".".join(path)
+    if problem["type"] != "extra_forbidden":
+        return f"{name or 'settings'}: {problem['msg'].removeprefix('Value error, ')} (came: {problem['input']!r})"
+    near = get_close_matches(name, _all_keys(), n=1, cutoff=0.6)
+    return f"{name}: no such setting" + (f"; did you mean {near[0]}?" if near else "")
+
+
+def _all_keys() -> list[str]:
+    def walk(values: Mapping[str, Any], prefix: str) -> Iterable[str]:
+        for key, value in values.items():
+            yield f"{prefix}{key}"
+            if isinstance(value, dict):
+                yield from walk(value, f"{prefix}{key}.")
+
+    return list(walk(Config().model_dump(), ""))

@@ -1,0 +1,99 @@
+"""Which edits an evaluation asks for, and in which groups their destinations are compared with real rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Int8
+from numpy.typing import NDArray
+
+from fclf.errors import InputError
+
+__all__ = ["MIN_EDITED", "MIN_REAL", "EditPlan", "Group", "Mode", "plan_edits"]
+
+Mode = Literal["each", "single", "multi", "smiling"]
+
+MIN_EDITED = 40
+"""Fewest edits of a group that is compared with real rows."""
+MIN_REAL = 60
+"""Fewest real rows of such a group's target combination."""
+
+
+@dataclass(frozen=True)
+class EditPlan:
+    """One edit a row: which source goes to which attributes."""
+
+    source: NDArray[np.intp]
+    """Row number of the source among the evaluated rows."""
+    original: Int8[np.ndarray, "m K"]
+    target: Int8[np.ndarray, "m K"]
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    @property
+    def flips(self) -> NDArray[np.bool_]:
+        """Where target and original differ, (m, K)."""
+        return self.original != self.target
+
+
+@dataclass(frozen=True)
+class Group:
+    """Edits that make the same change and end at the same combination."""
+
+    change: tuple[int, ...]
+    """Positions of the flipped attributes."""
+    target: tuple[int, ...]
+    """The combination they go to."""
+    edits: NDArray[np.intp]
+    """Row numbers in the plan."""
+    real: NDArray[np.intp]
+    """Evaluated rows that have the target combination by themselves."""
+
+
+def plan_edits(y: Int8[np.ndarray, "n K"], names: tuple[str, ...], mode: Mode = "each", seed: int = 0) -> EditPlan:
+    """Plan edits of rows with attributes `y`.
+
+    `each`: every row once per attribute, that attribute flipped; the mode that decides. `single`: every row once,
+    one random attribute. `multi`: every row once, two or three random attributes. `smiling`: every row once, the
+    attribute named Smiling.
+    """
+    n, k = y.shape
+    rows = np.arange(n)
+    rng = np.random.default_rng(seed)
+    flips: NDArray[np.bool_]
+    if mode == "each":
+        source = np.tile(rows, k)
+        flips = np.repeat(np.eye(k, dtype=bool), n, axis=0)
+    else:
+        source = rows
+        if mode == "smiling":
+            if "Smiling" not in names:
+                raise InputError(f"--mode smiling needs an attribute named Smiling; there are {', '.join(names)}.")
+            flips = np.tile(np.array(names) == "Smiling", (n, 1))
+        else:
+            low, high = (1, 1) if mode == "single" else (min(2, k), min(3, k))
+            counts = rng.integers(low, high + 1, (n, 1))
+            flips = rng.random((n, k)).argsort(axis=1).argsort(axis=1) < counts
+    original = y[source]
+    return EditPlan(source, original, np.where(flips, 1 - original, original).astype(np.int8))
+
+
+def comparable_groups(plan: EditPlan, y: Int8[np.ndarray, "n K"]) -> list[Group]:
+    """Groups of the plan with at least `MIN_EDITED` edits and `MIN_REAL` real rows among those with labels `y`.
+
+    Edits that make different changes are kept apart even where they end at the same combination: mixed together,
+    they have a larger spread than any real combination.
+    """
+    keys, member = np.unique(np.concatenate([plan.flips, plan.target], axis=1), axis=0, return_inverse=True)
+    k = y.shape[1]
+    groups = []
+    for number, key in enumerate(keys):
+        edits = np.flatnonzero(member.reshape(-1) == number)
+        real = np.flatnonzero((y == key[k:]).all(axis=1))
+        if len(edits) >= MIN_EDITED and len(real) >= MIN_REAL:
+            change = tuple(int(i) for i in np.flatnonzero(key[:k]))
+            groups.append(Group(change, tuple(int(v) for v in key[k:]), edits, real))
+    return groups

@@ -1,0 +1,136 @@
+"""Classifiers that say which attributes an embedding shows.
+
+They are trained on the judge rows only, never on rows or people that training has read and never on flowed rows,
+and are asked about flipped targets. Sharing rows with training has turned a success of .80 into .98.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from jaxtyping import Float64, Int8
+from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
+
+from fclf.data.embeddings import EmbeddingSet
+from fclf.errors import InputError
+
+__all__ = ["Judge", "Judges", "LinearJudge", "MLPJudge", "Standardiser"]
+
+
+class Judge(Protocol):
+    """Predicts all K attributes of each row."""
+
+    def predict(self, z: Float64[np.ndarray, "n d"]) -> Int8[np.ndarray, "n K"]:
+        """0 or 1 per attribute."""
+        ...
+
+
+@dataclass(frozen=True)
+class Standardiser:
+    """Centres inputs and divides them by one number, so that a penalty means the same on a cone and a sphere."""
+
+    mean: Float64[np.ndarray, " d"]
+    spread: float
+    """Mean over dimensions of the standard deviation."""
+
+    @classmethod
+    def fit(cls, z: Float64[np.ndarray, "n d"]) -> Standardiser:
+        """Measure mean and spread."""
+        return cls(z.mean(axis=0), float(z.std(axis=0).mean()))
+
+    def __call__(self, z: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
+        """Standardise."""
+        return (z - self.mean) / self.spread
+
+
+@dataclass(frozen=True)
+class LinearJudge:
+    """One class-balanced logistic regression per attribute (C = 0.003 on standardised inputs)."""
+
+    inputs: Standardiser
+    weights: Float64[np.ndarray, "K d"]
+    biases: Float64[np.ndarray, " K"]
+
+    @classmethod
+    def fit(cls, inputs: Standardiser, z: Float64[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"]) -> LinearJudge:
+        """Fit on judge rows."""
+        x = inputs(z)
+        models = [
+            LogisticRegression(C=0.003, class_weight="balanced", max_iter=5000).fit(x, labels) for labels in y.T
+        ]
+        return cls(inputs, np.stack([m.coef_[0] for m in models]), np.array([m.intercept_[0] for m in models]))
+
+    def logits(self, z: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n K"]:
+        """Log odds of each attribute."""
+        return self.inputs(z) @ self.weights.T + self.biases
+
+    def predict(self, z: Float64[np.ndarray, "n d"]) -> Int8[np.ndarray, "n K"]:
+        """0 or 1 per attribute."""
+        return (self.logits(z) > 0).astype(np.int8)
+
+    def remainder(self, z: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
+        """Centred unit vectors without the span of the judges: what of `z` says nothing about the attributes."""
+        basis = np.linalg.qr(self.weights.T)[0]
+        centred = z - self.inputs.mean
+        rest = centred - (centred @ basis) @ basis.T
+        return rest / np.maximum(np.linalg.norm(rest, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+
+
+@dataclass(frozen=True)
+class MLPJudge:
+    """One network with 128 hidden units per attribute, on balanced rows (L2 3, early stopping)."""
+
+    inputs: Standardiser
+    models: tuple[MLPClassifier, ...]
+
+    @classmethod
+    def fit(
+        cls, inputs: Standardiser, z: Float64[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"], seed: int = 0
+    ) -> MLPJudge:
+        """Fit on judge rows; the rarer label's rows are drawn again until both labels have as many."""
+        rng = np.random.default_rng(seed)
+        x = inputs(z)
+        models = []
+        for labels in y.T:
+            rows = np.arange(len(labels))
+            rare = rows[labels == (labels.mean() < 0.5)]
+            rows = np.concatenate([rows, rng.choice(rare, len(labels) - 2 * len(rare))])
+            model = MLPClassifier((128,), alpha=3.0, early_stopping=True, max_iter=300, random_state=seed)
+            models.append(model.fit(x[rows], labels[rows]))
+        return cls(inputs, tuple(models))
+
+    def predict(self, z: Float64[np.ndarray, "n d"]) -> Int8[np.ndarray, "n K"]:
+        """0 or 1 per attribute."""
+        x = self.inputs(z)
+        return np.stack([model.predict(x) for model in self.models], axis=1).astype(np.int8)
+
+
+@dataclass(frozen=True)
+class Judges:
+    """The linear and the network judge, fitted on the same rows."""
+
+    linear: LinearJudge
+    mlp: MLPJudge
+    rows: int
+
+    @classmethod
+    def fit(cls, data: EmbeddingSet, seed: int = 0) -> Judges:
+        """Fit both on `data`, the judge rows.
+
+        Raises:
+            InputError: if an attribute has fewer than two rows with one of its values.
+        """
+        y = np.asarray(data.attributes)
+        for k, name in enumerate(data.attribute_names):
+            ones = int(y[:, k].sum())
+            if min(ones, len(y) - ones) < 2:
+                raise InputError(
+                    f"The judge rows cannot teach '{name}': {ones} of {len(y)} have it. At least two with and two "
+                    "without are needed; give more rows the split 'judge' or leave the attribute out."
+                )
+        z = data.embeddings.astype(np.float64)
+        inputs = Standardiser.fit(z)
+        return cls(LinearJudge.fit(inputs, z, y), MLPJudge.fit(inputs, z, y, seed), len(z))

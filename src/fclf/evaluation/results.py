@@ -1,0 +1,151 @@
+"""`Report`: everything an evaluation found, with the points its figures plot, so that an old one draws again."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from fclf.errors import InputError
+from fclf.files import atomic_write, existing_file, write_json
+
+__all__ = ["GroupScores", "JudgeScores", "Metrics", "PlotPoints", "Report", "Row"]
+
+SCHEMA_VERSION: Literal[1] = 1
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class JudgeScores(_Model):
+    """What one judge says of the edits."""
+
+    success: float
+    """Mean over cells (attribute x direction) of the share of edits judged to have the target value."""
+    worst: float
+    """The smallest cell."""
+    worst_cell: str
+    kept: float | None
+    """Share of the other attributes' predictions that are as before the edit."""
+    cells: dict[str, float]
+
+
+class GroupScores(_Model):
+    """Edits that make one change and end at one combination, against real rows of that combination."""
+
+    change: list[str]
+    target: dict[str, int]
+    edits: int
+    real: int
+    energy_source: float
+    """Energy distance of the unedited sources to the real rows."""
+    energy_edited: float
+    variance_ratio: float
+    """Variance of the edited rows over that of the real rows."""
+    recall: float
+
+
+class Row(_Model):
+    """One row of the table: a flow or a control."""
+
+    name: str
+    linear: JudgeScores
+    mlp: JudgeScores
+    rank1: float | None
+    """Share of edits whose source is the nearest of all rows once the span of the linear judges is removed."""
+    gap_closed: float | None
+    """1 - (energy distance to real rows after / before), both summed over groups by number of edits."""
+    variance_ratio: float | None
+    """Mean over groups."""
+    smallest_variance_ratio: float | None
+    recall: float | None
+    """Mean over groups."""
+    movement: float | None
+    """Mean distance from source to destination."""
+    step_distance: float | None
+    """Mean length of a step; none for edits that make no steps."""
+    silhouettes: dict[str, float | None]
+    """Of original and flowed embeddings by original and target combination."""
+    purity: dict[str, float]
+    """Of k-means clusters by target combination, k = 10 and k = number of combinations."""
+    distinct_destinations: int
+    """Single-linkage clusters at 1e-3 of the real spread, among `sampled` edits."""
+    sampled: int
+    collapsed: list[str]
+    """Groups that keep less than half of the real variance, and other signs of collapse, in words."""
+    groups: list[GroupScores]
+
+
+class Metrics(_Model):
+    """Content of `transfer_metrics.json`; keys are stable within a schema version."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    fclf_version: str
+    mode: str
+    split: str
+    seed: int
+    attributes: list[str]
+    rows: dict[str, int]
+    """Evaluated rows, judge rows, edits, and groups compared with real rows."""
+    data_fingerprint: str
+    trained_on_this_data: bool
+    epoch: int
+    config: dict[str, Any]
+    table: list[Row]
+    """The flow first, then the controls."""
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class PlotPoints:
+    """Two-dimensional coordinates of a sample of edits; the axes are fitted on the originals."""
+
+    original: NDArray[np.float64]
+    flowed: NDArray[np.float64]
+    paths: NDArray[np.float64]
+    """(t, p, 2): the first p of the sample at each time."""
+    original_codes: NDArray[np.int64]
+    target_codes: NDArray[np.int64]
+    code_names: NDArray[np.str_]
+    explained: NDArray[np.float64]
+    """Share of the originals' variance along each axis."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Metrics and plotted points of one evaluation."""
+
+    metrics: Metrics
+    points: PlotPoints
+
+    @property
+    def flow(self) -> Row:
+        """The evaluated flow's row of the table."""
+        return self.metrics.table[0]
+
+    def save(self, folder: str | Path) -> None:
+        """Write `transfer_metrics.json` and `points.npz`."""
+        folder = Path(folder)
+        with atomic_write(folder / "points.npz") as file:
+            np.savez(file, **{f.name: getattr(self.points, f.name) for f in fields(PlotPoints)})
+        write_json(folder / "transfer_metrics.json", self.metrics.model_dump(mode="json"))
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Report:
+        """Read back what `save` wrote."""
+        folder = Path(folder)
+        text = existing_file(folder / "transfer_metrics.json", "Report").read_text(encoding="utf-8")
+        try:
+            metrics = Metrics.model_validate(json.loads(text))
+            with np.load(existing_file(folder / "points.npz", "Report"), allow_pickle=False) as file:
+                points = PlotPoints(**{f.name: file[f.name] for f in fields(PlotPoints)})
+        except (ValueError, ValidationError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+            raise InputError(f"{folder} does not hold a report of this version: {error}. Evaluate again.") from error
+        return cls(metrics, points)

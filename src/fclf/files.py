@@ -1,0 +1,67 @@
+"""Files that are either whole or absent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from fclf.errors import InputError
+
+
+@contextmanager
+def atomic_write(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
+    """Open a temporary file beside `path` and move it there only when the block ends without an error.
+
+    The content is flushed to the disk before the move, so that a reader, or a machine that loses power, sees
+    the old file or the new one and never a part of one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o666 & ~_umask())  # mkstemp makes files that only their owner can read
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write `content` as indented JSON, atomically; NaN and infinity are refused, as JSON has neither."""
+    with atomic_write(path, "w") as file:
+        json.dump(content, file, indent=2, allow_nan=False)
+        file.write("\n")
+
+
+def digest(*parts: bytes | memoryview) -> str:
+    """SHA-256 of the parts one after the other, as hexadecimal text."""
+    sha = hashlib.sha256()
+    for part in parts:
+        sha.update(part)
+    return sha.hexdigest()
+
+
+def existing_file(path: Path, what: str) -> Path:
+    """Return `path` if it is a file; raise `InputError` naming what was looked for otherwise."""
+    if path.is_dir():
+        raise InputError(f"{what}: {path} is a folder, a file was expected.")
+    if not path.exists():
+        nearby = sorted(p.name for p in path.parent.glob(f"*{path.suffix}"))[:5] if path.parent.is_dir() else []
+        hint = f" In that folder: {', '.join(nearby)}." if nearby else ""
+        raise InputError(f"{what}: there is no file {path}.{hint}")
+    return path

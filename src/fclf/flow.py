@@ -1,0 +1,112 @@
+"""Carrying embeddings along a field: the only place that steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from fclf import sphere
+
+__all__ = ["Flow", "Method", "Trajectory", "VectorField", "step"]
+
+VectorField = Callable[[Tensor, Tensor], Tensor]
+"""Velocity (n, d) at embeddings (n, d) for attributes (n, K)."""
+
+Method = Literal["euler", "rk4"]
+
+
+@dataclass(frozen=True)
+class Trajectory:
+    """Where each embedding was at each time."""
+
+    points: Float[Tensor, "t n d"]
+    """Unit vectors; the first are the sources, the last the destinations."""
+    times: Float[Tensor, " t"]
+
+    @property
+    def start(self) -> Float[Tensor, "n d"]:
+        """Sources."""
+        return self.points[0]
+
+    @property
+    def end(self) -> Float[Tensor, "n d"]:
+        """Destinations."""
+        return self.points[-1]
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A field and how it is followed.
+
+    Args:
+        field: velocity of z toward y.
+        steps: number of integrator steps.
+        step_size: flow time of one step.
+        method: `euler` (order 1, the reference's step) or `rk4` (order 4).
+    """
+
+    field: VectorField
+    steps: int = 10
+    step_size: float = 0.1
+    method: Method = "euler"
+
+    def path(
+        self, z: Float[Tensor, "n d"], y: Float[Tensor, "n K"], strength: float = 1.0
+    ) -> Iterator[Float[Tensor, "n d"]]:
+        """Yield the sources and then the embeddings after each step; `strength` scales the flow time.
+
+        A strength of 0 yields the sources themselves, bit for bit.
+        """
+        yield z
+        for _ in range(self.steps):
+            if strength != 0:
+                z = step(self.field, z, y, self.step_size * strength, self.method)
+            yield z
+
+    def trajectory(self, z: Float[Tensor, "n d"], y: Float[Tensor, "n K"], strength: float = 1.0) -> Trajectory:
+        """Follow the field and keep every point: (steps + 1) n d numbers."""
+        points = torch.stack(list(self.path(z, y, strength)))
+        return Trajectory(points, torch.arange(self.steps + 1, dtype=z.dtype) * (self.step_size * strength))
+
+    def edit(
+        self, z: Float[Tensor, "n d"], y: Float[Tensor, "n K"], strength: float = 1.0, batch_size: int = 8192
+    ) -> Float[Tensor, "n d"]:
+        """Destinations only, without gradients and a batch at a time, so that memory does not grow with n."""
+        out = torch.empty_like(z)
+        with torch.no_grad():
+            for first in range(0, len(z), batch_size):
+                rows = slice(first, first + batch_size)
+                for point in self.path(z[rows], y[rows], strength):
+                    last = point
+                out[rows] = last
+        return out
+
+
+def step(
+    field: VectorField, z: Float[Tensor, "n d"], y: Float[Tensor, "n K"], size: float, method: Method = "euler"
+) -> Float[Tensor, "n d"]:
+    r"""One step of flow time `size`, projected to the sphere.
+
+    Euler is the reference's step, $z \leftarrow (z + h v(z, y)) / \|z + h v(z, y)\|$, with the whole velocity.
+    Runge and Kutta's classical fourth-order step is taken on the tangent part of the velocity at the projected
+    stage, $f(x) = T_{x/\|x\|} v(x/\|x\|, y)$: the field on the sphere that projected Euler follows as $h \to 0$,
+    extended off the sphere so smoothly that the projection at the end does not cost the order
+    (Hairer, Lubich & Wanner, *Geometric Numerical Integration*, 2006, section IV.4).
+    """
+    if method == "euler":
+        return sphere.project(z + size * field(z, y))
+
+    def slope(x: Tensor) -> Tensor:
+        x = sphere.project(x)
+        return sphere.tangent(x, field(x, y))
+
+    k1 = slope(z)
+    k2 = slope(z + size / 2 * k1)
+    k3 = slope(z + size / 2 * k2)
+    k4 = slope(z + size * k3)
+    return sphere.project(z + size / 6 * (k1 + 2 * k2 + 2 * k3 + k4))

@@ -1,0 +1,1 @@
+"""What training makes small: contrastive terms, regularisers and their named weighted sum."""

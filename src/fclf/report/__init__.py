@@ -1,0 +1,1 @@
+"""Draws a `Report`; computes nothing."""
