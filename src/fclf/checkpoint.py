@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import pickle
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from fclf.config import Config, parse_config
-from fclf.data.embeddings import EmbeddingSet
+from fclf.data.embeddings import EmbeddingSet, attribute_positions
+from fclf.data.targets import edit_targets
 from fclf.errors import InputError
 from fclf.field import TargetField
 from fclf.files import atomic_write
@@ -70,6 +72,42 @@ class Checkpoint:
             return len(set(rows.ids.tolist()) & set(self.seen_ids))
         return len(set(rows.row_digests()) & set(self.seen_digests))
 
+    def edit(
+        self,
+        data: EmbeddingSet,
+        assign: Mapping[str, int] | None = None,
+        flip: Sequence[str] = (),
+        *,
+        strength: float = 1.0,
+        device: str | torch.device = "cpu",
+    ) -> EmbeddingSet:
+        """Carry every embedding to where the target attributes live; rows, order and other columns stay.
+
+        Args:
+            data: embeddings; the target is each row's own labels with some changed, so rows need labels unless
+                `assign` names every attribute of the model.
+            assign: attributes to set, to 0 or 1.
+            flip: attributes to turn over.
+            strength: scales the flow time; 0 leaves every embedding as it is.
+            device: where to compute.
+
+        Raises:
+            InputError: for unknown or contradictory attributes, missing labels, another width.
+        """
+        assign = dict(assign or {})
+        self.check_width(data)
+        targets = edit_targets(data, self.attribute_names, assign, flip)
+        z = torch.from_numpy(data.embeddings).to(device)
+        y = torch.from_numpy(targets).to(device, torch.float32)
+        ends = self.flow(device).edit(z, y, strength).cpu().numpy()
+        if data.attributes is None:
+            return replace(data, embeddings=ends, attributes=targets, attribute_names=self.attribute_names)
+        missing = [k for k, name in enumerate(self.attribute_names) if name not in data.attribute_names]
+        labels = np.concatenate([data.attributes, targets[:, missing]], axis=1)
+        names = (*data.attribute_names, *(self.attribute_names[k] for k in missing))
+        labels[:, attribute_positions(self.attribute_names, names)] = targets
+        return replace(data, embeddings=ends, attributes=labels, attribute_names=names)
+
     def save(self, path: Path) -> None:
         """Write the checkpoint; the file is whole or absent."""
         content = {
@@ -98,7 +136,15 @@ class Checkpoint:
         path = _find(Path(path))
         try:
             content = torch.load(path, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, ValueError, EOFError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as e:
+        except (
+            OSError,
+            RuntimeError,
+            ValueError,
+            EOFError,
+            KeyError,
+            pickle.UnpicklingError,
+            zipfile.BadZipFile,
+        ) as e:
             raise InputError(
                 f"{path} is not a checkpoint that can be loaded safely ({type(e).__name__}): it is damaged, or holds "
                 "more than tensors and plain values. Train again, or name another file."

@@ -23,7 +23,15 @@ from pydantic import (
 
 from fclf.errors import InputError
 
-__all__ = ["Config", "InferenceConfig", "LossConfig", "ModelConfig", "TrainingConfig", "load_config", "recipes"]
+__all__ = [
+    "Config",
+    "InferenceConfig",
+    "LossConfig",
+    "ModelConfig",
+    "TrainingConfig",
+    "load_config",
+    "recipes",
+]
 
 
 class Section(BaseModel):
@@ -195,7 +203,10 @@ def _apply(raw: dict[Any, Any], override: str) -> None:
 
 
 def _describe(problem: Mapping[str, Any]) -> str:
-    kinds = ("pairwise_mse", "prototype_infonce")  # pydantic adds the union's tag to the path; nobody typed it
+    kinds = (
+        "pairwise_mse",
+        "prototype_infonce",
+    )  # pydantic adds the union's tag to the path; nobody typed it
     path = [str(part) for part in problem["loc"] if part not in kinds]
     name = ".".join(path)
     if problem["type"] != "extra_forbidden":

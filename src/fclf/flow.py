@@ -88,7 +88,11 @@ class Flow:
 
 
 def step(
-    field: VectorField, z: Float[Tensor, "n d"], y: Float[Tensor, "n K"], size: float, method: Method = "euler"
+    field: VectorField,
+    z: Float[Tensor, "n d"],
+    y: Float[Tensor, "n K"],
+    size: float,
+    method: Method = "euler",
 ) -> Float[Tensor, "n d"]:
     r"""One step of flow time `size`, projected to the sphere.
 

@@ -84,9 +84,7 @@ def train(
     output_dir = Path(output_dir)
     if config.data.attributes is not None:
         data = data.select(config.data.attributes)
-    config = config.model_copy(
-        update={"data": config.data.model_copy(update={"attributes": data.attribute_names})}
-    )
+    config = config.model_copy(update={"data": config.data.model_copy(update={"attributes": data.attribute_names})})
     data = data.with_split(config.data.split_seed)
     train_rows, val_rows = data.part("train").labelled(), data.part("val").labelled()
     _check_labels(train_rows)
@@ -120,9 +118,9 @@ class _Run:
         self.train_rows, self.val_rows = (_Rows.of(rows, device) for rows in both)
         self.split_sizes = {"train": len(train_rows), "val": len(val_rows)}
         settings = config.training
-        self.field = TargetField(
-            self.dim, len(self.names), hidden_dim=config.model.hidden_dim, seed=settings.seed
-        ).to(device)
+        self.field = TargetField(self.dim, len(self.names), hidden_dim=config.model.hidden_dim, seed=settings.seed).to(
+            device
+        )
         self.objective = Objective(config.loss)
         self.optimizer = torch.optim.Adam(self.field.parameters(), lr=settings.learning_rate)
         self.generator = torch.Generator().manual_seed(settings.seed)
@@ -224,7 +222,7 @@ class _Run:
     def _check_finite(self, losses: Losses, epoch: int) -> None:
         if torch.isfinite(losses.total):
             return
-        values = ", ".join(f"{name} {float(value):g}" for name, value in losses.terms.items())
+        values = ", ".join(f"{name} {float(value.detach()):g}" for name, value in losses.terms.items())
         raise NonFiniteLossError(
             f"The loss is not a finite number in epoch {epoch} ({values}). The checkpoints of earlier epochs are kept. "
             "Lower the learning rate, for example --set training.learning_rate=5e-5."
@@ -288,7 +286,9 @@ def _device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise InputError(f"--device {name} cannot be used here: {str(error).splitlines()[0]} Type --device cpu.") from None
+        raise InputError(
+            f"--device {name} cannot be used here: {str(error).splitlines()[0]} Type --device cpu."
+        ) from None
     return device
 
 

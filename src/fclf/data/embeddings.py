@@ -131,7 +131,7 @@ class EmbeddingSet:
             if value is not None:
                 arrays[key] = value
         with atomic_write(path) as file:
-            np.savez(file, **arrays, **self.extras)
+            np.savez(file, **{**arrays, **self.extras})  # type: ignore[arg-type]
 
     def select(self, names: Sequence[str]) -> EmbeddingSet:
         """Keep these attributes, in this order; `InputError` suggests the nearest name for one that is not there."""
@@ -320,6 +320,6 @@ def _check_people(identities: NDArray[Any], split: NDArray[np.str_], source: str
         who = people[counts > 1]
         where = sorted(set(split[identities == who[0]].tolist()))
         raise InputError(
-            f"{source}: {len(who)} identities stand in more than one split (first: {who[0]}, in {' and '.join(where)}). "
+            f"{source}: {len(who)} identities stand in more than one split (first: {who[0]}, in {', '.join(where)}). "
             "Judges must not know the people they judge: give every identity one split, or leave out `split`."
         )

@@ -1,12 +1,18 @@
-"""Target attributes: random flips for training, planned edits for evaluation."""
+"""Target attributes: random flips for training, chosen changes for an edit."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int8, Int64
 from torch import Tensor
 
-__all__ = ["combination_codes", "flip_attributes"]
+from fclf.data.embeddings import UNKNOWN, EmbeddingSet, attribute_positions
+from fclf.errors import InputError
+
+__all__ = ["combination_codes", "edit_targets", "flip_attributes"]
 
 
 def flip_attributes(
@@ -45,3 +51,37 @@ def combination_codes(y: Float[Tensor, "n K"]) -> Int64[Tensor, " n"]:
     Rows are compared whole, so K is not bounded by the bits of an integer.
     """
     return torch.unique(y, dim=0, return_inverse=True)[1]
+
+
+def edit_targets(
+    data: EmbeddingSet, names: Sequence[str], assign: Mapping[str, int], flip: Sequence[str]
+) -> Int8[np.ndarray, "n K"]:
+    """Target of every row: its own labels of the attributes `names`, with some assigned and some flipped.
+
+    Raises:
+        InputError: for unknown or contradictory attributes, values other than 0 and 1, or labels that are needed
+            and not known.
+    """
+    assigned, flipped = attribute_positions(list(assign), names), attribute_positions(flip, names)
+    if not assigned and not flipped:
+        raise InputError(f"Nothing to edit: type --set NAME=1 or --flip NAME with one of {', '.join(names)}.")
+    both = sorted(set(assign) & set(flip))
+    if both:
+        raise InputError(f"{', '.join(both)} cannot be both set and flipped.")
+    for name, value in assign.items():
+        if value not in (0, 1):
+            raise InputError(f"--set {name}={value}: an attribute is set to 0 or 1.")
+    targets = np.full((len(data), len(names)), UNKNOWN, dtype=np.int8)
+    for k, name in enumerate(names):
+        if data.attributes is not None and name in data.attribute_names:
+            targets[:, k] = data.attributes[:, data.attribute_names.index(name)]
+    targets[:, assigned] = list(assign.values())
+    unknown = targets == UNKNOWN
+    if unknown.any():
+        needed = ", ".join(name for k, name in enumerate(names) if unknown[:, k].any())
+        raise InputError(
+            f"{int(unknown.any(axis=1).sum())} of {len(data)} rows have no label for {needed}. The target of an edit "
+            "is a row's own labels with some changed: add the labels, or give every attribute a value with --set."
+        )
+    targets[:, flipped] = 1 - targets[:, flipped]
+    return targets

@@ -58,9 +58,7 @@ class LinearJudge:
     def fit(cls, inputs: Standardiser, z: Float64[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"]) -> LinearJudge:
         """Fit on judge rows."""
         x = inputs(z)
-        models = [
-            LogisticRegression(C=0.003, class_weight="balanced", max_iter=5000).fit(x, labels) for labels in y.T
-        ]
+        models = [LogisticRegression(C=0.003, class_weight="balanced", max_iter=5000).fit(x, labels) for labels in y.T]
         return cls(inputs, np.stack([m.coef_[0] for m in models]), np.array([m.intercept_[0] for m in models]))
 
     def logits(self, z: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n K"]:

@@ -18,14 +18,19 @@ from fclf.evaluation.controls import controls
 from fclf.evaluation.edits import EditPlan, Group, Mode, comparable_groups, plan_edits
 from fclf.evaluation.geometry import purity, silhouette
 from fclf.evaluation.judges import Judge, Judges
-from fclf.evaluation.results import GroupScores, JudgeScores, Metrics, PlotPoints, Report, Row
-from fclf.evaluation.spread import distinct_points, energy_distance, rank_one, recall, rms_spread, total_variance
+from fclf.evaluation.results import LOST_SPREAD, GroupScores, JudgeScores, Metrics, PlotPoints, Report, Row
+from fclf.evaluation.spread import (
+    distinct_points,
+    energy_distance,
+    rank_one,
+    recall,
+    rms_spread,
+    total_variance,
+)
 from fclf.flow import Flow
 
-__all__ = ["LOST_SPREAD", "evaluate"]
+__all__ = ["evaluate"]
 
-LOST_SPREAD = 0.5
-"""A group that keeps less than this share of the real variance is reported as collapsed."""
 DISTINCT_TOLERANCE = 1e-3
 """Destinations closer than this share of the real spread are the same."""
 MAX_SAMPLE = 2000
@@ -64,7 +69,7 @@ def evaluate(
     rows = data.part(split).labelled()
     bench = _Bench.build(rows, Judges.fit(judge_rows, seed), mode, seed)
     destinations, steps, movement_paths = _follow(checkpoint.flow(), bench)
-    table = [replace_step(bench.measure("flow", destinations), steps)]
+    table = [bench.measure("flow", destinations, steps)]
     for name, control in controls(data.part("train").labelled()).items():
         table.append(bench.measure(name, control(bench.sources, bench.plan.original, bench.plan.target)))
     table.append(bench.measure_real())
@@ -88,11 +93,6 @@ def evaluate(
         notes=bench.notes(),
     )
     return Report(metrics, bench.plot_points(destinations, movement_paths))
-
-
-def replace_step(row: Row, step_distance: float) -> Row:
-    """The flow's row with the mean length of its steps."""
-    return row.model_copy(update={"step_distance": step_distance})
 
 
 def _follow(flow: Flow, bench: _Bench) -> tuple[Matrix, float, NDArray[np.float32]]:
@@ -160,7 +160,7 @@ class _Bench:
     def sources(self) -> Matrix:
         return self.z[self.plan.source]
 
-    def measure(self, name: str, edited: Matrix) -> Row:
+    def measure(self, name: str, edited: Matrix, step_distance: float | None = None) -> Row:
         """One row of the table."""
         scores = {key: self._judge(judge, edited, self.before[key]) for key, judge in _both(self.judges)}
         groups = [
@@ -179,6 +179,7 @@ class _Bench:
             update={
                 "rank1": rank_one(remainder(edited), remainder(self.z), self.plan.source),
                 "movement": float(np.linalg.norm(edited - self.sources, axis=1).mean()),
+                "step_distance": step_distance,
                 "silhouettes": silhouettes,
             }
         )
@@ -189,7 +190,9 @@ class _Bench:
         The judges are asked about each row's own labels; in each group one random half of the real rows stands
         for the edits and is compared with the other.
         """
-        scores = {key: self._cells(self.before[key] == self.y, np.ones_like(self.y, bool), self.y) for key in self.before}
+        scores = {
+            key: self._cells(self.before[key] == self.y, np.ones_like(self.y, bool), self.y) for key in self.before
+        }
         groups = []
         for number, g in enumerate(self.groups):
             order = np.random.default_rng((self.seed, number)).permutation(g.real)
@@ -291,7 +294,11 @@ class _Bench:
                     cells[f"{name}={to}"] = float(right[rows, k].mean())
         worst = min(cells, key=lambda cell: cells[cell])
         return JudgeScores(
-            success=float(np.mean(list(cells.values()))), worst=cells[worst], worst_cell=worst, kept=None, cells=cells
+            success=float(np.mean(list(cells.values()))),
+            worst=cells[worst],
+            worst_cell=worst,
+            kept=None,
+            cells=cells,
         )
 
     def _group(self, group: Group, edited: Matrix, real: Matrix, energy_source: float, number: int) -> GroupScores:
@@ -326,5 +333,5 @@ def _collapses(groups: list[GroupScores], distinct: int, combinations: int, samp
     for g in groups:
         if g.variance_ratio < LOST_SPREAD:
             target = "+".join(name for name, value in g.target.items() if value) or "none"
-            found.append(f"{'+'.join(g.change)} to {target}: {g.variance_ratio:.1%} of the real variance is left")
+            found.append(f"flipping {'+'.join(g.change)} toward {target} leaves {g.variance_ratio:.1%} of the variance")
     return found

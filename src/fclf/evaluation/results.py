@@ -15,9 +15,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from fclf.errors import InputError
 from fclf.files import atomic_write, existing_file, write_json
 
-__all__ = ["GroupScores", "JudgeScores", "Metrics", "PlotPoints", "Report", "Row"]
+__all__ = ["LOST_SPREAD", "GroupScores", "JudgeScores", "Metrics", "PlotPoints", "Report", "Row"]
 
 SCHEMA_VERSION: Literal[1] = 1
+
+LOST_SPREAD = 0.5
+"""A group that keeps less than this share of the real variance is reported as collapsed."""
 
 
 class _Model(BaseModel):

@@ -76,7 +76,10 @@ def distinct_points(x: Float64[np.ndarray, "n d"], tolerance: float) -> int:
 
 
 def rank_one(
-    edited: Float64[np.ndarray, "m d"], rows: Float64[np.ndarray, "n d"], source: NDArray[np.intp], chunk: int = 4096
+    edited: Float64[np.ndarray, "m d"],
+    rows: Float64[np.ndarray, "n d"],
+    source: NDArray[np.intp],
+    chunk: int = 4096,
 ) -> float:
     """Share of edits whose nearest row, by the inner product of unit vectors, is their own source.
 

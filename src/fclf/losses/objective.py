@@ -69,9 +69,7 @@ def _contrastive(config: LossConfig) -> Term:
         codes = combination_codes(r.targets)
         loss = r.end.new_zeros(())
         if kind.prototype_weight:
-            loss = loss + kind.prototype_weight * prototype_infonce(
-                r.end, codes, tau, stop_gradient=kind.stop_gradient
-            )
+            loss = loss + kind.prototype_weight * prototype_infonce(r.end, codes, tau, stop_gradient=kind.stop_gradient)
         if kind.pairwise_weight:
             loss = loss + kind.pairwise_weight * pairwise_infonce(r.end, codes, tau)
         return loss

@@ -1,0 +1,5 @@
+"""`python -m fclf`."""
+
+from fclf.cli import run
+
+run()

@@ -1,0 +1,136 @@
+"""A planted embedding set: people, five attributes with CelebA's frequencies, and the truth about every edit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float64, Int8
+
+from fclf.data.embeddings import EmbeddingSet
+from fclf.errors import InputError
+
+__all__ = ["ATTRIBUTES", "Geometry", "PlantedTruth", "planted"]
+
+ATTRIBUTES = ("Smiling", "Young", "Male", "Eyeglasses", "Mustache")
+
+# How many of CelebA's 202,599 images have each combination (Liu et al., 2015); attribute k is bit k of the position.
+# fmt: off
+COMBINATION_COUNTS = (
+    4260, 9624, 48603, 52961, 11675, 9309, 27802, 18228, 426, 566, 1004, 718, 3289, 2491, 2153, 1073,
+    1, 0, 0, 1, 2095, 1212, 2603, 1032, 0, 1, 0, 0, 602, 314, 417, 139,
+)
+# fmt: on
+
+Geometry = Literal["centred", "cone"]
+CONE_MEAN = {"centred": 0.0, "cone": 3.9}  # cone: mean cosine of two rows .91, as in a network's raw features
+IDENTITY_FACTORS = 24
+EFFECT = 0.8
+ENTANGLED = 0.8  # share of an effect that points where people differ, so that no judge is perfect
+PERSONAL = 0.3
+NUISANCE = 0.55
+PER_PERSON = ("Young", "Male")  # the same in every picture of a person
+
+
+@dataclass(frozen=True)
+class PlantedTruth:
+    """How the embeddings were made, so that the same picture can be made again with other attributes."""
+
+    base: Float64[np.ndarray, "n d"]
+    """Everything but the attributes, before projection."""
+    identity: Float64[np.ndarray, "n q"]
+    effects: Float64[np.ndarray, "K d"]
+    personal: Float64[np.ndarray, "K q d"]
+    """How a person's factors bend each attribute's effect: nobody wears the same glasses."""
+    frequencies: Float64[np.ndarray, " K"]
+
+    def embed(self, attributes: Int8[np.ndarray, "n K"]) -> Float64[np.ndarray, "n d"]:
+        r"""The same people and pictures with these attributes, $\Pi(b + \sum_k (y_k - p_k)(e_k + u P_k))$."""
+        amount = attributes - self.frequencies
+        bent = np.einsum("nk,nq,kqd->nd", amount, self.identity, self.personal, optimize=True)
+        x = self.base + amount @ self.effects + bent
+        unit: Float64[np.ndarray, "n d"] = x / np.linalg.norm(x, axis=1, keepdims=True)
+        return unit
+
+
+def planted(
+    n: int = 6000, dim: int = 64, *, geometry: Geometry = "centred", per_person: int = 3, seed: int = 0
+) -> tuple[EmbeddingSet, PlantedTruth]:
+    """Draw `n` embeddings of `n / per_person` people.
+
+    Combinations of attributes are as frequent as in CelebA; Young and Male belong to a person, the others are
+    drawn anew for every picture, given those two. Identity factors have a decaying spectrum.
+
+    Args:
+        n: rows.
+        dim: width of the embeddings, at least 2.
+        geometry: `centred` (mean cosine about 0) or `cone` (about .9).
+        per_person: pictures of each person.
+        seed: of everything.
+    """
+    if n < 1 or dim < 2 or per_person < 1:
+        raise InputError(f"Planted data need n >= 1, dim >= 2 and per_person >= 1, but {n}, {dim}, {per_person} came.")
+    rng = np.random.default_rng(seed)
+    person = np.arange(n) // per_person
+    y = _attributes(person, rng)
+    k = len(ATTRIBUTES)
+    spectrum = np.arange(1, IDENTITY_FACTORS + 1) ** -0.5
+    loadings = rng.normal(size=(IDENTITY_FACTORS, dim)) * (spectrum / np.linalg.norm(spectrum) / np.sqrt(dim))[:, None]
+    identity = rng.normal(size=(person[-1] + 1, IDENTITY_FACTORS))[person]
+    centre = rng.normal(size=dim)
+    base = identity @ loadings + rng.normal(size=(n, dim)) * NUISANCE / np.sqrt(dim)
+    base += CONE_MEAN[geometry] * centre / np.linalg.norm(centre)
+    counts = np.array(COMBINATION_COUNTS, dtype=np.float64)
+    truth = PlantedTruth(
+        base=base,
+        identity=identity,
+        effects=EFFECT * _directions(loadings, k, rng),
+        personal=rng.normal(size=(k, IDENTITY_FACTORS, dim)) * EFFECT * PERSONAL / np.sqrt(dim * IDENTITY_FACTORS),
+        frequencies=counts / counts.sum() @ _combinations(),
+    )
+    data = EmbeddingSet.from_arrays(
+        {
+            "embeddings": truth.embed(y).astype(np.float32),
+            "attributes": y,
+            "attribute_names": np.array(ATTRIBUTES),
+            "ids": np.array([f"planted-{row:06d}" for row in range(n)]),
+            "identities": person,
+        },
+        source="planted data",
+    )
+    return data.with_split(seed), truth
+
+
+def _directions(loadings: Float64[np.ndarray, "q d"], k: int, rng: np.random.Generator) -> Float64[np.ndarray, "K d"]:
+    """Unit effects: mostly in the span of the identity factors, partly anywhere."""
+
+    def unit(x: Float64[np.ndarray, "K d"]) -> Float64[np.ndarray, "K d"]:
+        normed: Float64[np.ndarray, "K d"] = x / np.linalg.norm(x, axis=1, keepdims=True)
+        return normed
+
+    shared = unit(rng.normal(size=(k, len(loadings))) @ loadings)
+    own = unit(rng.normal(size=(k, loadings.shape[1])))
+    return unit(ENTANGLED * shared + (1 - ENTANGLED) * own)
+
+
+def _combinations() -> Int8[np.ndarray, "C K"]:
+    k = len(ATTRIBUTES)
+    return ((np.arange(2**k)[:, None] >> np.arange(k)) & 1).astype(np.int8)
+
+
+def _attributes(person: np.ndarray, rng: np.random.Generator) -> Int8[np.ndarray, "n K"]:
+    """Draw a person's own attributes from their joint frequencies, then each picture's others given those."""
+    combinations = _combinations()
+    shares = np.array(COMBINATION_COUNTS, dtype=np.float64)
+    own = [ATTRIBUTES.index(name) for name in PER_PERSON]
+    kind = combinations[:, own] @ (1 << np.arange(len(own)))
+    kinds = np.arange(2 ** len(own))
+    totals = np.array([shares[kind == value].sum() for value in kinds])
+    of_person = rng.choice(kinds, size=person[-1] + 1, p=totals / totals.sum())[person]
+    chosen = np.empty(len(person), dtype=np.intp)
+    for value in kinds:
+        rows = np.flatnonzero(of_person == value)
+        possible = np.flatnonzero(kind == value)
+        chosen[rows] = rng.choice(possible, size=len(rows), p=shares[possible] / shares[possible].sum())
+    return combinations[chosen]

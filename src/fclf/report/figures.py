@@ -1,0 +1,115 @@
+"""Figures of a report: colour-blind-safe, the same limits in paired plots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from fclf.evaluation.results import PlotPoints, Report
+from fclf.files import atomic_write
+
+__all__ = ["draw"]
+
+# Okabe & Ito, Color Universal Design, 2008: seven colours that everybody can tell apart; grey is the rest.
+COLOURS = ("#0072B2", "#E69F00", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#009E73")
+REST = "#B5B5B5"
+START, END, PATH = "#0072B2", "#009E73", "#8C8C8C"
+
+
+def draw(report: Report, folder: str | Path) -> list[Path]:
+    """Draw `destinations.png` and `trajectories.png` into `folder`."""
+    matplotlib.use("Agg")
+    figures = {"destinations": _destinations(report), "trajectories": _trajectories(report)}
+    paths = []
+    for name, figure in figures.items():
+        path = Path(folder) / f"{name}.png"
+        with atomic_write(path) as file:
+            figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
+        paths.append(path)
+    return paths
+
+
+def _destinations(report: Report) -> Figure:
+    """Originals and destinations, each coloured by original and by target combination."""
+    points = report.points
+    figure = Figure(figsize=(11, 9.6), layout="constrained")
+    axes = figure.subplots(2, 2, sharex=True, sharey=True)
+    shown = _frequent(points)
+    for row, (state, xy) in enumerate((("Originals", points.original), ("Destinations", points.flowed))):
+        for column, (by, codes) in enumerate((("original", points.original_codes), ("target", points.target_codes))):
+            axis = axes[row, column]
+            _scatter(axis, xy, codes, shown, points.code_names)
+            axis.set_title(f"{state}, coloured by {by} combination", fontsize=10)
+    _label(axes[-1, :], axes[:, 0], points)
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, markerscale=2, frameon=False)
+    figure.suptitle(_title(report), fontsize=11)
+    return figure
+
+
+def _trajectories(report: Report) -> Figure:
+    """Paths from source to green end point, over all originals; the ends once more at their own scale."""
+    points = report.points
+    figure = Figure(figsize=(11, 5.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.scatter(*points.original.T, s=4, color=REST, alpha=0.35, linewidths=0)
+    left.plot(*points.paths.transpose(2, 0, 1), color=PATH, linewidth=0.5, alpha=0.6)
+    count = points.paths.shape[1]
+    for axis in (left, right):
+        axis.scatter(*points.paths[-1].T, s=16, color=END, label="end", zorder=3, linewidths=0)
+    left.scatter(*points.paths[0].T, s=9, color=START, label="start", zorder=2, linewidths=0)
+    left.set_title(f"{count} trajectories", fontsize=10)
+    right.set_title("Their ends alone, at their own scale", fontsize=10)
+    left.legend(fontsize=8, frameon=False)
+    _label((left, right), (left, right), points)
+    figure.suptitle(_title(report), fontsize=11)
+    return figure
+
+
+def _frequent(points: PlotPoints) -> NDArray[np.intp]:
+    """The combinations that get a colour of their own, most frequent first."""
+    counts = np.bincount(np.concatenate([points.original_codes, points.target_codes]))
+    return np.argsort(-counts, kind="stable")[: len(COLOURS)]
+
+
+def _scatter(
+    axis: Axes,
+    xy: NDArray[np.float64],
+    codes: NDArray[np.int64],
+    shown: NDArray[np.intp],
+    names: NDArray[np.str_],
+) -> None:
+    rest = ~np.isin(codes, shown)
+    axis.scatter(xy[rest, 0], xy[rest, 1], s=7, color=REST, label="other combinations", linewidths=0)
+    for colour, code in zip(COLOURS, shown, strict=False):
+        rows = codes == code
+        axis.scatter(xy[rows, 0], xy[rows, 1], s=7, color=colour, label=str(names[code]), linewidths=0)
+
+
+def _label(
+    bottom: NDArray[np.object_] | tuple[Axes, ...],
+    left: NDArray[np.object_] | tuple[Axes, ...],
+    points: PlotPoints,
+) -> None:
+    first, second = points.explained
+    for axis in bottom:
+        axis.set_xlabel(f"principal axis 1 of the originals ({first:.0%} of their variance)", fontsize=8)
+    for axis in left:
+        axis.set_ylabel(f"principal axis 2 ({second:.0%})", fontsize=8)
+
+
+def _title(report: Report) -> str:
+    flow, metrics = report.flow, report.metrics
+    variance = "-" if flow.variance_ratio is None else f"{flow.variance_ratio:.3f}"
+    silhouette = flow.silhouettes.get("flowed_by_target")
+    warning = "COLLAPSE. " if flow.collapsed else ""
+    return (
+        f"{warning}mode {metrics.mode}, {flow.sampled} of {metrics.rows['edits']} edits; "
+        f"{flow.distinct_destinations} distinct destinations, variance ratio {variance}, "
+        f"silhouette by target {'-' if silhouette is None else f'{silhouette:.2f}'}"
+    )

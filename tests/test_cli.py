@@ -1,0 +1,249 @@
+"""The commands as a user types them: exit codes, messages, files."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fclf.cli import main
+from fclf.data.embeddings import EmbeddingSet
+from fclf.data.planted import planted
+
+
+@pytest.fixture(scope="module")
+def embeddings(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "planted.npz"
+    planted(900, 16)[0].save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run_dir(embeddings, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    assert train(embeddings, folder) == 0
+    return folder
+
+
+def train(embeddings, folder, *more):
+    overrides = ("--set", "training.num_epochs=2", "--set", "model.hidden_dim=16")
+    return main(["train", "--embeddings", str(embeddings), "--output-dir", str(folder), *overrides, *more])
+
+
+def edit(run_dir, embeddings, output, *more):
+    base = ["edit", "--checkpoint", str(run_dir), "--embeddings", str(embeddings), "--output", str(output)]
+    return main([*base, *more])
+
+
+def test_a_finished_run_has_the_promised_files(run_dir):
+    found = {str(p.relative_to(run_dir)) for p in run_dir.rglob("*") if p.is_file()}
+    assert found == {
+        "checkpoints/fclf_best.pt",
+        "checkpoints/fclf_latest.pt",
+        "config.yaml",
+        "logs/metrics.jsonl",
+        "run.json",
+    }
+    assert json.loads((run_dir / "run.json").read_text())["state"] == "finished"
+
+
+def test_training_into_a_folder_with_a_run_needs_a_flag(embeddings, run_dir, capsys):
+    before = (run_dir / "checkpoints" / "fclf_latest.pt").read_bytes()
+    assert train(embeddings, run_dir) == 2
+    message = capsys.readouterr().err
+    assert "--resume" in message
+    assert "--overwrite" in message
+    assert (run_dir / "checkpoints" / "fclf_latest.pt").read_bytes() == before
+
+
+def test_the_saved_config_trains_the_same_weights(embeddings, run_dir, tmp_path):
+    code = main(
+        [
+            "train",
+            "--embeddings",
+            str(embeddings),
+            "--config",
+            str(run_dir / "config.yaml"),
+            "--output-dir",
+            str(tmp_path),
+        ]
+    )
+    assert code == 0
+    assert Path(tmp_path / "logs/metrics.jsonl").read_text() == (run_dir / "logs/metrics.jsonl").read_text()
+
+
+def test_seed_changes_the_run(embeddings, run_dir, tmp_path):
+    assert train(embeddings, tmp_path, "--seed", "1") == 0
+    assert (tmp_path / "logs/metrics.jsonl").read_text() != (run_dir / "logs/metrics.jsonl").read_text()
+
+
+def test_a_recipe_for_other_attributes_learns_those_of_the_file_and_says_so(tmp_path, capsys):
+    data = planted(300, 8)[0]
+    renamed = EmbeddingSet.from_arrays(
+        {"embeddings": data.embeddings, "attributes": data.attributes[:, :2], "attribute_names": ["red", "blue"]}
+    )
+    renamed.save(tmp_path / "other.npz")
+    assert train(tmp_path / "other.npz", tmp_path / "run", "--json") == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["attributes"] == ["red", "blue"]
+    assert "all of its 2" in err
+    assert "split 56/8/16/20 by row" in err
+
+
+def test_chosen_attributes_are_learned_in_their_order(embeddings, tmp_path, capsys):
+    assert train(embeddings, tmp_path, "--attributes", "Male,Smiling", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["attributes"] == ["Male", "Smiling"]
+
+
+def test_evaluate_writes_metrics_and_figures_and_prints_the_controls(embeddings, run_dir, tmp_path, capsys):
+    base = ["evaluate", "--checkpoint", str(run_dir), "--embeddings", str(embeddings), "--output-dir", str(tmp_path)]
+    assert main(base) == 0
+    out = capsys.readouterr().out
+    for name in ("flow", "do nothing", "target mean", "shift x1.5", "held-out real"):
+        assert name in out
+    metrics = json.loads((tmp_path / "transfer_metrics.json").read_text())
+    assert metrics["schema_version"] == 1
+    assert metrics["rows"]["edits"] == 5 * metrics["rows"]["evaluated"]
+    figures = sorted((tmp_path / "figures").iterdir())
+    assert [p.name for p in figures] == ["destinations.png", "trajectories.png"]
+    assert all(p.read_bytes().startswith(b"\x89PNG") for p in figures)
+    assert main([*base, "--mode", "single", "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["rows"]["edits"] == again["rows"]["evaluated"]
+
+
+def test_evaluation_refuses_judges_from_the_training_rows(embeddings, run_dir, tmp_path, capsys):
+    data = EmbeddingSet.load(embeddings)
+    swapped = np.where(data.split == "train", "judge", np.where(data.split == "judge", "train", data.split))
+    arrays = {"embeddings": data.embeddings, "attributes": data.attributes, "ids": data.ids, "split": swapped}
+    EmbeddingSet.from_arrays({**arrays, "attribute_names": data.attribute_names}).save(tmp_path / "leaky.npz")
+    base = ["evaluate", "--checkpoint", str(run_dir), "--embeddings", str(tmp_path / "leaky.npz")]
+    assert main([*base, "--output-dir", str(tmp_path / "out")]) == 2
+    assert "judge rows were used to train" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_edit_keeps_rows_order_and_columns(embeddings, run_dir, tmp_path):
+    assert edit(run_dir, embeddings, tmp_path / "out.npz", "--set", "Smiling=1") == 0
+    before, after = EmbeddingSet.load(embeddings), EmbeddingSet.load(tmp_path / "out.npz")
+    assert after.embeddings.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(after.embeddings, axis=1), 1, atol=1e-6)
+    np.testing.assert_array_equal(after.ids, before.ids)
+    np.testing.assert_array_equal(after.split, before.split)
+    assert (after.attributes[:, 0] == 1).all()
+    np.testing.assert_array_equal(after.attributes[:, 1:], before.attributes[:, 1:])
+    assert (np.abs(after.embeddings - before.embeddings).max(axis=1) > 0).all()
+
+
+def test_edit_of_one_split_flips_each_rows_own_label(embeddings, run_dir, tmp_path):
+    assert edit(run_dir, embeddings, tmp_path / "out.npz", "--flip", "Male", "--split", "test") == 0
+    before, after = EmbeddingSet.load(embeddings).part("test"), EmbeddingSet.load(tmp_path / "out.npz")
+    np.testing.assert_array_equal(after.ids, before.ids)
+    np.testing.assert_array_equal(after.attributes[:, 2], 1 - before.attributes[:, 2])
+
+
+def test_strength_zero_changes_no_embedding(embeddings, run_dir, tmp_path):
+    assert edit(run_dir, embeddings, tmp_path / "out.npz", "--flip", "Male", "--strength", "0") == 0
+    before, after = EmbeddingSet.load(embeddings), EmbeddingSet.load(tmp_path / "out.npz")
+    np.testing.assert_array_equal(after.embeddings, before.embeddings)
+
+
+def test_embeddings_without_labels_need_every_attribute_set(embeddings, run_dir, tmp_path, capsys):
+    EmbeddingSet.from_arrays({"embeddings": EmbeddingSet.load(embeddings).embeddings}).save(tmp_path / "bare.npz")
+    assert edit(run_dir, tmp_path / "bare.npz", tmp_path / "out.npz", "--set", "Smiling=1") == 2
+    assert "have no label for Young" in capsys.readouterr().err
+    assert not (tmp_path / "out.npz").exists()
+    every = [part for name in ("Smiling", "Young", "Male", "Eyeglasses", "Mustache") for part in ("--set", f"{name}=1")]
+    assert edit(run_dir, tmp_path / "bare.npz", tmp_path / "out.npz", *every) == 0
+    assert EmbeddingSet.load(tmp_path / "out.npz").attribute_names[0] == "Smiling"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--set", "Smilling=1"], "did you mean 'Smiling'"),
+        (["--set", "Smiling=2"], "NAME=0 or NAME=1"),
+        (["--set", "Smiling=1", "--flip", "Smiling"], "both set and flipped"),
+        ([], "Nothing to edit"),
+        (["--flip", "Male", "--split", "holdout"], "no split 'holdout'"),
+        (["--flip", "Male", "--strength", "-1"], "strength"),
+        (["--flip", "Male", "--checkpoint", "missing"], "neither a checkpoint file nor a folder"),
+        (["--flip", "Male", "--output", "x.txt"], ".npz"),
+    ],
+)
+def test_a_bad_edit_exits_2_with_one_message_and_no_file(embeddings, run_dir, tmp_path, capsys, arguments, says):
+    assert edit(run_dir, embeddings, tmp_path / "out.npz", *arguments) == 2
+    err = capsys.readouterr().err
+    assert says in err
+    assert "Traceback" not in err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--set", "loss.lambda_identiy=1"], "did you mean loss.lambda_identity?"),
+        (["--set", "loss.temperature=0"], "loss.temperature"),
+        (["--config", "nowhere"], "fclf_config"),
+        (["--attributes", "Smilin"], "did you mean 'Smiling'"),
+        (["--device", "cuda:99"], "--device cpu"),
+        (["--resume", "--overwrite"], "contradict"),
+        (["--resume"], "Leave out --resume"),
+        (["--embeddings", "nowhere.npz"], "no file nowhere.npz"),
+        (["--frobnicate"], "--frobnicate"),
+    ],
+)
+def test_a_bad_training_exits_2_with_one_message_and_no_folder(embeddings, tmp_path, capsys, arguments, says):
+    assert train(embeddings, tmp_path / "run", *arguments) == 2
+    err = capsys.readouterr().err
+    assert says in " ".join(err.split())
+    assert "Traceback" not in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_loss_that_is_not_a_number_exits_3(embeddings, tmp_path, capsys, monkeypatch):
+    nan = lambda *_, **__: __import__("torch").tensor(float("nan"), requires_grad=True)  # noqa: E731
+    monkeypatch.setattr("fclf.losses.objective.squared_movement", nan)
+    assert train(embeddings, tmp_path / "run") == 3
+    assert "training.learning_rate=5e-5" in capsys.readouterr().err
+
+
+def test_an_interrupt_exits_130_and_the_run_can_be_resumed(embeddings, run_dir, tmp_path, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fclf.train._Run._write_run", lambda *_: None)
+        patch.setattr("fclf.cli._epochs", _calling(interrupt))
+        assert train(embeddings, tmp_path) == 130
+    assert train(embeddings, tmp_path, "--resume") == 0
+    assert (tmp_path / "logs/metrics.jsonl").read_text() == (run_dir / "logs/metrics.jsonl").read_text()
+
+
+def _calling(function):
+    from contextlib import nullcontext
+
+    return lambda *_: nullcontext(function)
+
+
+@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["edit"], ["demo"]])
+def test_every_command_has_help(command, capsys):
+    assert main([*command, "--help"]) == 0
+    out = capsys.readouterr().out
+    assert "Usage: fclf" in out
+    assert not command or "Example: fclf" in out
+
+
+def test_help_and_import_do_not_load_torch():
+    code = (
+        "import sys, fclf.cli\n"
+        "assert fclf.cli.main(['--help']) == 0\n"
+        "heavy = {'torch', 'sklearn', 'matplotlib', 'scipy'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    environment = {**os.environ, "PYTHONWARNINGS": ""}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
