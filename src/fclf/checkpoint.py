@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -67,10 +66,10 @@ class Checkpoint:
             )
 
     def shared_rows(self, rows: EmbeddingSet) -> int:
-        """How many of `rows` training has read: by id where both name ids, by content otherwise."""
-        if rows.has_ids and self.seen_ids:
-            return len(set(rows.ids.tolist()) & set(self.seen_ids))
-        return len(set(rows.row_digests()) & set(self.seen_digests))
+        """How many of `rows` training has read, by id where both name ids or by content, whichever finds more."""
+        by_content = len(set(rows.row_digests()) & set(self.seen_digests))
+        by_id = len(set(rows.ids.tolist()) & set(self.seen_ids)) if rows.has_ids else 0
+        return max(by_content, by_id)
 
     def edit(
         self,
@@ -135,35 +134,39 @@ class Checkpoint:
         """
         path = _find(Path(path))
         try:
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()  # torch does not look at the checksums
+            if damaged:
+                raise InputError(f"{path} is damaged: the checksum of its part {damaged} is wrong.")
             content = torch.load(path, map_location="cpu", weights_only=True)
-        except (
-            OSError,
-            RuntimeError,
-            ValueError,
-            EOFError,
-            KeyError,
-            pickle.UnpicklingError,
-            zipfile.BadZipFile,
-        ) as e:
+        except InputError:
+            raise
+        except Exception as error:  # a damaged or foreign file can raise nearly anything
             raise InputError(
-                f"{path} is not a checkpoint that can be loaded safely ({type(e).__name__}): it is damaged, or holds "
-                "more than tensors and plain values. Train again, or name another file."
-            ) from e
-        if not isinstance(content, Mapping) or content.get("format") != FORMAT:
-            came = content.get("format", "none") if isinstance(content, Mapping) else type(content).__name__
+                f"{path} is not a checkpoint that can be loaded safely ({type(error).__name__}): it is damaged, or "
+                "holds more than tensors and plain values. Train again, or name another file."
+            ) from error
+        found = content.get("format") if isinstance(content, dict) else None
+        if not isinstance(found, int) or found != FORMAT:
+            came = found if isinstance(found, int) else "none"
             raise InputError(f"{path} is not a checkpoint of this version of fclf (format {came}, expected {FORMAT}).")
-        return cls(
-            config=parse_config(content["config"], str(path)),
-            attribute_names=tuple(content["attribute_names"]),
-            dim=content["dim"],
-            weights=content["weights"],
-            epoch=content["epoch"],
-            data_fingerprint=content["data_fingerprint"],
-            seen_ids=tuple(content["seen_ids"]),
-            seen_digests=tuple(content["seen_digests"]),
-            history=content["history"],
-            training_state=content["training_state"],
-        )
+        try:
+            checkpoint = cls(
+                config=parse_config(content["config"], str(path)),
+                attribute_names=tuple(content["attribute_names"]),
+                dim=content["dim"],
+                weights=content["weights"],
+                epoch=content["epoch"],
+                data_fingerprint=content["data_fingerprint"],
+                seen_ids=tuple(content["seen_ids"]),
+                seen_digests=tuple(content["seen_digests"]),
+                history=list(content["history"]),
+                training_state=dict(content["training_state"]),
+            )
+            checkpoint.flow()  # weights of other names or shapes are found here and not in the middle of an edit
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            raise InputError(f"{path} has the parts of a checkpoint, but they do not fit together: {error}") from error
+        return checkpoint
 
 
 def _find(path: Path) -> Path:

@@ -43,7 +43,7 @@ class Section(BaseModel):
 class DataConfig(Section):
     """Which attributes are learned and how rows are split."""
 
-    attributes: tuple[str, ...] | None = None
+    attributes: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Names of the attributes, in order; all of the file's if absent."""
     split_seed: NonNegativeInt = 0
     """Seed of the split for a file that has no `split` column."""
@@ -95,8 +95,8 @@ class TrainingConfig(Section):
 
     num_epochs: PositiveInt = 50
     batch_size: Annotated[int, Field(ge=2)] = 128
-    learning_rate: PositiveFloat = 1e-4
-    """Adam's learning rate at the first epoch; a cosine takes it to `min_learning_rate`."""
+    learning_rate: Annotated[float, Field(gt=0, le=1e30)] = 1e-4
+    """Adam's learning rate at the first epoch; a cosine over the epochs falls toward `min_learning_rate`."""
     min_learning_rate: NonNegativeFloat = 1e-6
     gradient_clip: PositiveFloat = 1.0
     """Largest norm of the gradient."""

@@ -6,10 +6,13 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+
+import numpy as np
 
 from fclf.errors import InputError
 
@@ -46,6 +49,42 @@ def write_json(path: Path, content: Any) -> None:
     with atomic_write(path, "w") as file:
         json.dump(content, file, indent=2, allow_nan=False)
         file.write("\n")
+
+
+def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write arrays as `.npz`, atomically, with the same bytes for the same arrays; object arrays are refused.
+
+    `numpy.savez` would take an array named `file` or `allow_pickle` for its own argument.
+    """
+    with atomic_write(path) as file, zipfile.ZipFile(file, "w", allowZip64=True) as archive:
+        for name, array in arrays.items():
+            member = zipfile.ZipInfo(f"{name}.npy")  # dated 1980, whenever it is written
+            with archive.open(member, "w", force_zip64=True) as stream:
+                np.lib.format.write_array(stream, np.asanyarray(array), allow_pickle=False)
+
+
+def read_npz(path: Path, what: str) -> dict[str, np.ndarray]:
+    """Read every array of an `.npz` file; pickled objects are never executed.
+
+    Raises:
+        InputError: if there is no such file, or it is not a whole archive of plain arrays.
+    """
+    path = existing_file(path, what)
+    try:
+        with path.open("rb") as stream:
+            loaded = np.load(stream, allow_pickle=False)
+            if not isinstance(loaded, np.lib.npyio.NpzFile):
+                raise InputError(f"{what}: {path} holds a single array; an .npz archive of named arrays was expected.")
+            return {key: loaded[key] for key in loaded.files}
+    except InputError:
+        raise
+    except PermissionError as error:
+        raise InputError(f"{what}: {path} may not be read ({error.strerror}).") from error
+    except Exception as error:  # a damaged archive can raise nearly anything: zlib, struct, zipfile, numpy
+        raise InputError(
+            f"{what}: {path} cannot be read as .npz ({type(error).__name__}: {error}). It may be truncated or hold "
+            "pickled objects; write it with numpy.savez(path, embeddings=..., attributes=..., attribute_names=...)."
+        ) from error
 
 
 def digest(*parts: bytes | memoryview) -> str:

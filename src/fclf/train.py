@@ -141,7 +141,9 @@ class _Run:
         """Continue from `fclf_latest.pt`; refuse another configuration or other data."""
         path = self.checkpoints / "fclf_latest.pt"
         if not path.is_file():
-            raise InputError(f"--resume: there is no {path} to continue from. Leave out --resume to start a run.")
+            if not (self.folder / "run.json").is_file():
+                raise InputError(f"--resume: there is no run in {self.folder}. Leave out --resume to start one.")
+            return self.begin()  # it was stopped before its first checkpoint
         saved = Checkpoint.load(path)
         if saved.config != self.config:
             raise InputError(
@@ -161,6 +163,7 @@ class _Run:
         settings, started = self.config.training, time.perf_counter()
         for epoch in range(len(self.history) + 1, settings.num_epochs + 1):
             record = {"epoch": float(epoch), **self._train_epoch(epoch), **self._validate()}
+            self._check_finite(record["val_loss"], record, epoch)  # before it is saved: the last good one stays
             self.history.append(record)
             improved = record["val_loss"] < self.best
             self.best = min(self.best, record["val_loss"])
@@ -187,7 +190,7 @@ class _Run:
         batches = self.train_rows.batches(order, settings.batch_size)
         for rows in batches:
             losses = self._losses(self.train_rows, rows, self.generator)
-            self._check_finite(losses, epoch)
+            self._check_finite(float(losses.total.detach()), _detached(losses), epoch)
             self.optimizer.zero_grad(set_to_none=True)
             losses.total.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(self.field.parameters(), settings.gradient_clip)
@@ -219,10 +222,11 @@ class _Run:
         )
         return self.objective(Rollout(z, step(self.field, z, targets, settings.alpha), targets))
 
-    def _check_finite(self, losses: Losses, epoch: int) -> None:
-        if torch.isfinite(losses.total):
+    def _check_finite(self, loss: float, terms: Mapping[str, float | Tensor], epoch: int) -> None:
+        if math.isfinite(loss):
             return
-        values = ", ".join(f"{name} {float(value.detach()):g}" for name, value in losses.terms.items())
+        self._write_run("failed", 0.0)
+        values = ", ".join(f"{name} {float(value):g}" for name, value in terms.items() if name != "epoch")
         raise NonFiniteLossError(
             f"The loss is not a finite number in epoch {epoch} ({values}). The checkpoints of earlier epochs are kept. "
             "Lower the learning rate, for example --set training.learning_rate=5e-5."
@@ -269,8 +273,12 @@ class _Run:
 
 
 def _accumulate(sums: dict[str, float], losses: Losses) -> None:
-    for name, value in {"loss": losses.total, **losses.terms}.items():
-        sums[name] = sums.get(name, 0.0) + float(value.detach())
+    for name, value in {"loss": losses.total.detach(), **_detached(losses)}.items():
+        sums[name] = sums.get(name, 0.0) + float(value)
+
+
+def _detached(losses: Losses) -> dict[str, Tensor]:
+    return {name: value.detach() for name, value in losses.terms.items()}
 
 
 def _cosine(settings: TrainingConfig, epoch: int) -> float:

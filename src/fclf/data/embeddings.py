@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import zipfile
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from fclf.data.splits import SPLITS, assign_splits
 from fclf.errors import InputError
-from fclf.files import atomic_write, digest, existing_file
+from fclf.files import digest, read_npz, write_npz
 
 __all__ = ["UNKNOWN", "EmbeddingSet", "LabelCoding", "attribute_positions"]
 
@@ -74,7 +74,7 @@ class EmbeddingSet:
         Raises:
             InputError: for anything else, with the first bad row.
         """
-        arrays = {key: np.asarray(value) for key, value in arrays.items()}
+        arrays = {key: _array(key, value, source) for key, value in arrays.items()}
         if "embeddings" not in arrays:
             found = ", ".join(sorted(arrays)) or "nothing"
             raise InputError(f"{source} has no array `embeddings`; it holds {found}.")
@@ -83,6 +83,8 @@ class EmbeddingSet:
         names, attributes = _labels(arrays, n, labels, source)
         ids = _ids(arrays.get("ids"), n, source)
         identities = _column(arrays, "identities", n, "iu", "integers", source)
+        if identities is not None and identities.size and int(identities.max()) > np.iinfo(np.int64).max:
+            raise InputError(f"{source}: `identities` must fit in 64 bits with a sign, but {identities.max()} came.")
         split = _split(arrays, n, source)
         if identities is not None and split is not None:
             _check_people(identities, split, source)
@@ -104,17 +106,10 @@ class EmbeddingSet:
         Raises:
             InputError: for a file that is missing, damaged or breaks the format.
         """
-        path = existing_file(Path(path), "Embeddings")
-        if path.suffix != ".npz":
+        path = Path(path)
+        if path.suffix != ".npz" and path.is_file():
             raise InputError(f"{path} ends in '{path.suffix}'; embeddings are read from .npz files.")
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {key: file[key] for key in file.files}
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zipfile.LargeZipFile) as error:
-            raise InputError(
-                f"{path} cannot be read as .npz ({error}). It may be truncated or hold pickled objects; write it with "
-                "numpy.savez(path, embeddings=..., attributes=..., attribute_names=...)."
-            ) from error
+        arrays = read_npz(path, "Embeddings")
         return cls.from_arrays(arrays, labels=labels, source=str(path))
 
     def save(self, path: str | Path) -> None:
@@ -130,13 +125,14 @@ class EmbeddingSet:
         for key, value in (("identities", self.identities), ("split", self.split)):
             if value is not None:
                 arrays[key] = value
-        with atomic_write(path) as file:
-            np.savez(file, **{**arrays, **self.extras})  # type: ignore[arg-type]
+        write_npz(path, {**arrays, **self.extras})
 
     def select(self, names: Sequence[str]) -> EmbeddingSet:
         """Keep these attributes, in this order; `InputError` suggests the nearest name for one that is not there."""
         if self.attributes is None:
             raise InputError("These embeddings have no attributes, so none can be chosen by name.")
+        if not names:
+            raise InputError(f"No attribute is chosen; choose among {', '.join(self.attribute_names)}.")
         columns = attribute_positions(names, self.attribute_names)
         return replace(self, attributes=self.attributes[:, columns], attribute_names=tuple(names))
 
@@ -195,9 +191,10 @@ class EmbeddingSet:
         return self if known.all() else self.take(known)
 
     def fingerprint(self) -> str:
-        """SHA-256 over embeddings, attributes, their names and ids: the same for the same data in any file."""
+        """SHA-256 over embeddings, attributes, names, ids and split: the same for the same data in any file."""
         attributes = b"" if self.attributes is None else np.ascontiguousarray(self.attributes).data.cast("B")
-        text = "\n".join((*self.attribute_names, *self.ids.tolist())).encode()
+        split = None if self.split is None else self.split.tolist()
+        text = json.dumps([self.attribute_names, self.ids.tolist(), split]).encode()
         return digest(np.ascontiguousarray(self.embeddings).data.cast("B"), attributes, text)
 
     def row_digests(self) -> list[str]:
@@ -222,12 +219,22 @@ def attribute_positions(names: Sequence[str], available: Sequence[str]) -> list[
     return [list(available).index(name) for name in names]
 
 
+def _array(key: str, value: Any, source: str) -> NDArray[Any]:
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise InputError(f"{source}: `{key}` is not an array: {error}") from error
+    if array.dtype.kind not in "biufcUSMm":
+        raise InputError(f"{source}: `{key}` has type {array.dtype}; numbers, booleans or texts were expected.")
+    return array
+
+
 def _unit_rows(raw: NDArray[Any], source: str) -> Float32[np.ndarray, "n d"]:
     if raw.ndim != 2 or raw.shape[0] < 1 or raw.shape[1] < 2:
         raise InputError(f"{source}: `embeddings` has shape {raw.shape}; (rows, width) with width >= 2 was expected.")
-    if str(raw.dtype) not in NORM_TOLERANCE:
+    if raw.dtype.name not in NORM_TOLERANCE:
         raise InputError(f"{source}: `embeddings` has type {raw.dtype}; float16, float32 or float64 was expected.")
-    tolerance = NORM_TOLERANCE[str(raw.dtype)]
+    tolerance = NORM_TOLERANCE[raw.dtype.name]
     norms = np.sqrt(np.einsum("ij,ij->i", raw, raw, dtype=np.float64))
     off = ~(np.abs(norms - 1) <= tolerance)  # negated, so that NaN counts as off
     if off.any():
@@ -237,7 +244,12 @@ def _unit_rows(raw: NDArray[Any], source: str) -> Float32[np.ndarray, "n d"]:
             f"(first: row {row}, norm {norms[row]:.4g}, tolerance {tolerance:g}). "
             "Divide each row by its norm before saving."
         )
-    return np.ascontiguousarray(raw / norms[:, None].astype(np.float32), dtype=np.float32)
+    unit = np.array(raw, dtype=np.float32, order="C")
+    # A row rounded to float32 has a norm within one rounding of 1: left alone, it keeps its bits from file to file.
+    inexact = np.flatnonzero(np.abs(norms - 1) > np.finfo(np.float32).eps)
+    for rows in np.array_split(inexact, len(inexact) // 65536 + 1):
+        unit[rows] = raw[rows].astype(np.float64) / norms[rows, None]
+    return unit
 
 
 def _labels(

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from fclf.errors import InputError
-from fclf.files import atomic_write, existing_file, write_json
+from fclf.files import existing_file, read_npz, write_json, write_npz
 
 __all__ = ["LOST_SPREAD", "GroupScores", "JudgeScores", "Metrics", "PlotPoints", "Report", "Row"]
 
@@ -136,8 +135,7 @@ class Report:
     def save(self, folder: str | Path) -> None:
         """Write `transfer_metrics.json` and `points.npz`."""
         folder = Path(folder)
-        with atomic_write(folder / "points.npz") as file:
-            np.savez(file, **{f.name: getattr(self.points, f.name) for f in fields(PlotPoints)})
+        write_npz(folder / "points.npz", {f.name: getattr(self.points, f.name) for f in fields(PlotPoints)})
         write_json(folder / "transfer_metrics.json", self.metrics.model_dump(mode="json"))
 
     @classmethod
@@ -147,8 +145,10 @@ class Report:
         text = existing_file(folder / "transfer_metrics.json", "Report").read_text(encoding="utf-8")
         try:
             metrics = Metrics.model_validate(json.loads(text))
-            with np.load(existing_file(folder / "points.npz", "Report"), allow_pickle=False) as file:
-                points = PlotPoints(**{f.name: file[f.name] for f in fields(PlotPoints)})
-        except (ValueError, ValidationError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+            arrays = read_npz(folder / "points.npz", "Report")
+            points = PlotPoints(**{f.name: arrays[f.name] for f in fields(PlotPoints)})
+        except InputError:
+            raise
+        except (ValueError, KeyError) as error:
             raise InputError(f"{folder} does not hold a report of this version: {error}. Evaluate again.") from error
         return cls(metrics, points)

@@ -1,0 +1,143 @@
+"""Reports come back as they were saved, and a damaged one is refused."""
+
+import json
+
+import numpy as np
+import pytest
+
+from fclf.errors import InputError
+from fclf.evaluation.results import GroupScores, JudgeScores, Metrics, PlotPoints, Report, Row
+
+
+def row(name):
+    scores = JudgeScores(success=0.7, worst=0.1, worst_cell="a=1", kept=None, cells={"a=1": 0.1, "a=0": 1.0})
+    group = GroupScores(
+        change=["a"],
+        target={"a": 1, "b": 0},
+        edits=40,
+        real=60,
+        energy_source=0.3,
+        energy_edited=-0.01,
+        variance_ratio=0.9,
+        recall=0.8,
+    )
+    return Row(
+        name=name,
+        linear=scores,
+        mlp=scores,
+        rank1=None,
+        gap_closed=1 / 3,
+        variance_ratio=0.9,
+        smallest_variance_ratio=0.9,
+        recall=0.8,
+        movement=0.123456789012345,
+        step_distance=None,
+        silhouettes={"flowed_by_target": None},
+        purity={"10": 0.5},
+        distinct_destinations=7,
+        sampled=40,
+        collapsed=["für Täler"],
+        groups=[group],
+    )
+
+
+@pytest.fixture
+def report():
+    rng = np.random.default_rng(0)
+    metrics = Metrics(
+        fclf_version="0.1.0",
+        mode="each",
+        split="test",
+        seed=0,
+        attributes=["a", "b"],
+        rows={"evaluated": 40},
+        data_fingerprint="0f",
+        trained_on_this_data=True,
+        epoch=3,
+        config={"loss": {"temperature": 0.07}},
+        table=[row("flow"), row("do nothing")],
+        notes=["few rows"],
+    )
+    points = PlotPoints(
+        original=rng.normal(size=(5, 2)),
+        flowed=rng.normal(size=(5, 2)),
+        paths=rng.normal(size=(11, 3, 2)),
+        original_codes=np.arange(5),
+        target_codes=np.arange(5)[::-1].copy(),
+        code_names=np.array(["none", "a", "b", "a+b", "Bart"]),
+        explained=np.array([0.5, 0.2]),
+    )
+    return Report(metrics, points)
+
+
+@pytest.fixture
+def folder(report, tmp_path):
+    report.save(tmp_path / "new" / "folder")
+    return tmp_path / "new" / "folder"
+
+
+def test_a_report_comes_back_as_it_was_saved(report, folder):
+    back = Report.load(str(folder))
+    assert back.metrics == report.metrics
+    for name, value in vars(report.points).items():
+        loaded = getattr(back.points, name)
+        assert loaded.dtype == value.dtype
+        np.testing.assert_array_equal(loaded, value)
+
+
+def test_saving_leaves_two_files_and_no_others(folder):
+    assert sorted(path.name for path in folder.iterdir()) == ["points.npz", "transfer_metrics.json"]
+
+
+def test_the_flow_is_the_first_row(report):
+    assert report.flow.name == "flow"
+
+
+def test_metrics_are_plain_json_with_a_schema_version(folder):
+    content = json.loads((folder / "transfer_metrics.json").read_text(encoding="utf-8"))
+    assert content["schema_version"] == 1
+    assert [r["name"] for r in content["table"]] == ["flow", "do nothing"]
+
+
+def test_nan_is_not_written(report, tmp_path):
+    bad = report.metrics.model_copy(update={"table": [row("flow").model_copy(update={"rank1": float("nan")})]})
+    with pytest.raises(ValueError, match="nan"):
+        Report(bad, report.points).save(tmp_path)
+    assert not (tmp_path / "transfer_metrics.json").exists()
+
+
+@pytest.mark.parametrize("name", ["transfer_metrics.json", "points.npz"])
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00 neither", b"[]", b'{"schema_version": 1}', "half"])
+def test_a_damaged_report_is_refused(folder, name, content):
+    path = folder / name
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
+    with pytest.raises(InputError):
+        Report.load(folder)
+
+
+@pytest.mark.parametrize("name", ["transfer_metrics.json", "points.npz"])
+def test_a_missing_file_is_named(folder, name):
+    (folder / name).unlink()
+    with pytest.raises(InputError, match=name):
+        Report.load(folder)
+
+
+@pytest.mark.parametrize(
+    "change", [{"schema_version": 2}, {"surprise": 1}, {"table": "none"}, {"epoch": None}, {"table": [{"name": "x"}]}]
+)
+def test_a_report_of_another_form_is_refused(folder, change):
+    path = folder / "transfer_metrics.json"
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | change), encoding="utf-8")
+    with pytest.raises(InputError, match="Evaluate again"):
+        Report.load(folder)
+
+
+def test_points_that_miss_an_array_or_hold_objects_are_refused(folder, report):
+    arrays = dict(vars(report.points))
+    np.savez(folder / "points.npz", **{k: v for k, v in arrays.items() if k != "paths"})
+    with pytest.raises(InputError, match="paths"):
+        Report.load(folder)
+    np.savez(folder / "points.npz", **(arrays | {"paths": np.array([{}], dtype=object)}))
+    with pytest.raises(InputError, match="Evaluate again"):
+        Report.load(folder)

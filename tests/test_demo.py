@@ -1,0 +1,33 @@
+import pytest
+
+from fclf import demo
+from fclf.evaluation.results import Report
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo")
+    return folder, demo.run_demo(folder)
+
+
+def test_the_prototype_recipe_collapses_and_the_controls_do_not(result):
+    table = {row.name: row for row in result[1].reports["fclf_config"].metrics.table}
+    assert table["flow"].collapsed
+    assert table["flow"].variance_ratio < 0.05
+    assert table["flow"].recall < 0.05
+    assert table["target mean"].collapsed
+    for name in ("do nothing", "shift x1", "held-out real"):
+        assert not table[name].collapsed
+
+
+def test_the_truth_ranks_the_shift_first_and_a_collapse_below_doing_nothing(result):
+    angles = result[1].angles
+    assert min(angles, key=angles.get) == "shift x1"
+    assert angles["fclf_config"] > angles["do nothing"] > 2 * angles["shift x1"]
+
+
+def test_everything_is_written_where_it_says(result):
+    folder, found = result
+    assert all(path.is_file() for path in found.figures)
+    assert Report.load(folder / "before" / "evaluation").metrics == found.reports["before"].metrics
+    assert (folder / "planted.npz").is_file()
