@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -224,8 +225,6 @@ def test_an_interrupt_exits_130_and_the_run_can_be_resumed(embeddings, run_dir, 
 
 
 def _calling(function):
-    from contextlib import nullcontext
-
     return lambda *_: nullcontext(function)
 
 

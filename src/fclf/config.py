@@ -18,6 +18,8 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
 
@@ -45,6 +47,12 @@ class DataConfig(Section):
 
     attributes: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Names of the attributes, in order; all of the file's if absent."""
+
+    @field_validator("attributes", mode="before")
+    @classmethod
+    def _names_between_commas(cls, value: Any) -> Any:
+        return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+
     split_seed: NonNegativeInt = 0
     """Seed of the split for a file that has no `split` column."""
 
@@ -74,6 +82,9 @@ class PrototypeInfoNCEConfig(Section):
     """Whether the prototypes are held fixed while the rows are pulled to them."""
 
 
+CONTRASTIVE: tuple[type[Section], ...] = (PairwiseMSEConfig, PrototypeInfoNCEConfig)
+
+
 class LossConfig(Section):
     """The objective: a weighted sum of named terms."""
 
@@ -88,6 +99,12 @@ class LossConfig(Section):
     """Weight of the squared movement."""
     identity_reduction: Literal["sum", "mean"] = "sum"
     """Over dimensions; the reference takes the mean, which is 1/d of the squared distance."""
+
+    @model_validator(mode="after")
+    def _something_is_learned(self) -> LossConfig:
+        if self.lambda_contrastive == self.lambda_identity == 0:
+            raise ValueError("every weight is 0, so there is nothing to learn")
+        return self
 
 
 class TrainingConfig(Section):
@@ -105,16 +122,18 @@ class TrainingConfig(Section):
     flip_probability: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Probability that a batch's targets differ from its own attributes."""
     min_flips: PositiveInt = 1
-    max_flips: PositiveInt = 2
+    max_flips: Annotated[PositiveInt, Field(validate_default=True)] = 2
     checkpoint_every: PositiveInt = 5
     """Epochs between the checkpoints that are kept."""
     seed: NonNegativeInt = 0
 
-    @model_validator(mode="after")
-    def _flips_are_a_range(self) -> TrainingConfig:
-        if self.min_flips > self.max_flips:
-            raise ValueError(f"min_flips ({self.min_flips}) is above max_flips ({self.max_flips})")
-        return self
+    @field_validator("max_flips")
+    @classmethod
+    def _flips_are_a_range(cls, most: int, info: ValidationInfo) -> int:
+        fewest = info.data.get("min_flips", 1)
+        if fewest > most:
+            raise ValueError(f"min_flips ({fewest}) is above max_flips ({most})")
+        return most
 
 
 class InferenceConfig(Section):
@@ -171,6 +190,7 @@ def load_config(source: str | Path, overrides: Iterable[str] = ()) -> Config:
         raise InputError(f"{origin} is not YAML: {error}") from error
     if not isinstance(raw, dict):
         raise InputError(f"{origin} holds a {type(raw).__name__}; sections such as `loss:` were expected.")
+    raw = {section: {} if values is None else values for section, values in raw.items()}
     for override in overrides:
         _apply(raw, override)
     return parse_config(raw, origin)
@@ -197,21 +217,25 @@ def _apply(raw: dict[Any, Any], override: str) -> None:
             raise InputError(f"--set {override}: '{section}' is a value, not a section.")
         place = inner
     try:
-        place[last] = yaml.safe_load(value)
+        chosen = yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise InputError(f"--set {override}: '{value}' is not a YAML value.") from error
+    if last == "kind" and place.get(last) != chosen:
+        place.clear()  # settings of the kind that is not chosen any more
+    place[last] = chosen
 
 
 def _describe(problem: Mapping[str, Any]) -> str:
-    kinds = (
-        "pairwise_mse",
-        "prototype_infonce",
-    )  # pydantic adds the union's tag to the path; nobody typed it
-    path = [str(part) for part in problem["loc"] if part not in kinds]
-    name = ".".join(path)
+    tags = [kind.model_fields["kind"].default for kind in CONTRASTIVE]  # pydantic adds them to the path
+    name = ".".join(str(part) for part in problem["loc"] if part not in tags)
+    if problem["type"] in ("union_tag_not_found", "union_tag_invalid"):
+        return f"{name}.kind: one of {', '.join(tags)} was expected"
     if problem["type"] != "extra_forbidden":
         return f"{name or 'settings'}: {problem['msg'].removeprefix('Value error, ')} (came: {problem['input']!r})"
-    near = get_close_matches(name, _all_keys(), n=1, cutoff=0.6)
+    known = _all_keys()
+    if name in known:
+        return f"{name}: a setting of another {name.split('.')[-2]}.kind"
+    near = get_close_matches(name, known, n=1, cutoff=0.6)
     return f"{name}: no such setting" + (f"; did you mean {near[0]}?" if near else "")
 
 
@@ -222,4 +246,5 @@ def _all_keys() -> list[str]:
             if isinstance(value, dict):
                 yield from walk(value, f"{prefix}{key}.")
 
-    return list(walk(Config().model_dump(), ""))
+    keys = list(walk(Config().model_dump(), ""))
+    return keys + [f"loss.contrastive.{key}" for kind in CONTRASTIVE for key in kind.model_fields]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -20,13 +22,12 @@ class TargetField(nn.Module):
         dim: width d of the embeddings.
         num_attributes: K.
         hidden_dim: h.
-        seed: of the initial weights; the global random state is left as it was.
+        seed: of the initial weights; global random states neither matter nor decide them.
     """
 
     def __init__(self, dim: int, num_attributes: int, *, hidden_dim: int = 256, seed: int = 0) -> None:
         super().__init__()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with torch.random.fork_rng(devices=[]):  # layers draw values of their own, which are replaced below
             self.layers = nn.Sequential(
                 nn.Linear(dim + num_attributes, hidden_dim),
                 nn.LayerNorm(hidden_dim),
@@ -38,8 +39,14 @@ class TargetField(nn.Module):
                 nn.ReLU(),
             )
             self.last = nn.Linear(hidden_dim, dim)
-            nn.init.normal_(self.last.weight, std=0.01)
-            nn.init.zeros_(self.last.bias)
+        generator = torch.Generator().manual_seed(seed)
+        for layer in self.layers:
+            if isinstance(layer, nn.Linear):  # torch's own initial values, from a generator of our own
+                nn.init.kaiming_uniform_(layer.weight, a=math.sqrt(5), generator=generator)
+                bound = 1 / math.sqrt(layer.in_features)
+                nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+        nn.init.normal_(self.last.weight, std=0.01, generator=generator)
+        nn.init.zeros_(self.last.bias)
 
     def forward(self, z: Float[Tensor, "n d"], y: Float[Tensor, "n K"]) -> Float[Tensor, "n d"]:
         """Velocity at `z` toward the attributes `y`, in embedding units per unit of flow time."""

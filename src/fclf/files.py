@@ -83,7 +83,7 @@ def read_npz(path: Path, what: str) -> dict[str, np.ndarray]:
     except Exception as error:  # a damaged archive can raise nearly anything: zlib, struct, zipfile, numpy
         raise InputError(
             f"{what}: {path} cannot be read as .npz ({type(error).__name__}: {error}). It may be truncated or hold "
-            "pickled objects; write it with numpy.savez(path, embeddings=..., attributes=..., attribute_names=...)."
+            "pickled objects; numpy.savez(path, name=array, ...) writes such a file."
         ) from error
 
 

@@ -71,7 +71,8 @@ class Flow:
     def trajectory(self, z: Float[Tensor, "n d"], y: Float[Tensor, "n K"], strength: float = 1.0) -> Trajectory:
         """Follow the field and keep every point: (steps + 1) n d numbers."""
         points = torch.stack(list(self.path(z, y, strength)))
-        return Trajectory(points, torch.arange(self.steps + 1, dtype=z.dtype) * (self.step_size * strength))
+        times = torch.arange(self.steps + 1, dtype=z.dtype, device=z.device) * (self.step_size * strength)
+        return Trajectory(points, times)
 
     def edit(
         self, z: Float[Tensor, "n d"], y: Float[Tensor, "n K"], strength: float = 1.0, batch_size: int = 8192

@@ -13,7 +13,7 @@ __all__ = ["distance", "exp", "log", "project", "tangent"]
 
 
 def project(x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
-    r"""Nearest point of the sphere, $x / \|x\|$.
+    r"""Nearest point of the sphere, $x / \|x\|$, for norms whose square the number format can hold.
 
     The norm is bounded below by the smallest normal number, so the zero vector stays zero instead of turning
     into NaN; it has no nearest point and callers check for it where it can occur.
@@ -44,7 +44,10 @@ def log(x: Float[Tensor, "*n d"], y: Float[Tensor, "*n d"]) -> Float[Tensor, "*n
     """
     side = tangent(x, y)
     length = torch.linalg.vector_norm(side, dim=-1, keepdim=True)
-    return side * (distance(x, y).unsqueeze(-1) / length.clamp_min(torch.finfo(x.dtype).tiny))
+    angle = distance(x, y).unsqueeze(-1)
+    rounding = 4 * torch.finfo(x.dtype).eps  # what is left of the tangent part at the antipode has no direction
+    antipode = (length <= rounding) & (angle > 1)
+    return side * torch.where(antipode, 0, angle / length.clamp_min(torch.finfo(x.dtype).tiny))
 
 
 def distance(x: Float[Tensor, "*n d"], y: Float[Tensor, "*n d"]) -> Float[Tensor, " *n"]:

@@ -292,7 +292,7 @@ def test_few_rows_give_a_report_without_groups_and_say_so(small, tmp_path):
     report = evaluate(checkpoint(small), small, mode="single")
     flow = report.flow
     assert (flow.gap_closed, flow.variance_ratio, flow.smallest_variance_ratio, flow.recall) == (None,) * 4
-    assert any("No group of edits" in note for note in report.metrics.notes)
+    assert any("No group has 40 edits" in note for note in report.metrics.notes)
     report.save(tmp_path)
     assert Report.load(tmp_path).metrics == report.metrics
 

@@ -1,6 +1,7 @@
 """Reports come back as they were saved, and a damaged one is refused."""
 
 import json
+from importlib import resources
 
 import numpy as np
 import pytest
@@ -139,5 +140,12 @@ def test_points_that_miss_an_array_or_hold_objects_are_refused(folder, report):
     with pytest.raises(InputError, match="paths"):
         Report.load(folder)
     np.savez(folder / "points.npz", **(arrays | {"paths": np.array([{}], dtype=object)}))
-    with pytest.raises(InputError, match="Evaluate again"):
+    with pytest.raises(InputError, match="allow_pickle"):
         Report.load(folder)
+
+
+def test_the_published_schema_is_that_of_the_metrics():
+    published = json.loads((resources.files("fclf.evaluation") / "transfer_metrics.schema.json").read_text())
+    assert published == Metrics.model_json_schema(), (
+        "write Metrics.model_json_schema() to the file, and raise the version"
+    )

@@ -40,7 +40,7 @@ def flip_attributes(
     flipped = torch.rand((), generator=generator) < probability
     highest = min(max_flips, k)
     counts = torch.randint(min(min_flips, highest), highest + 1, (n, 1), generator=generator)
-    ranks = torch.rand((n, k), generator=generator).argsort(dim=1).argsort(dim=1)
+    ranks = torch.rand((n, k), generator=generator).argsort(dim=1)  # a random permutation of 0..K-1 a row
     flips = ((ranks < counts) & flipped).to(y.device)
     return torch.where(flips, 1 - y, y)
 

@@ -76,7 +76,7 @@ def plan_edits(y: Int8[np.ndarray, "n K"], names: tuple[str, ...], mode: Mode = 
         else:
             low, high = (1, 1) if mode == "single" else (min(2, k), min(3, k))
             counts = rng.integers(low, high + 1, (n, 1))
-            flips = rng.random((n, k)).argsort(axis=1).argsort(axis=1) < counts
+            flips = rng.random((n, k)).argsort(axis=1) < counts
     original = y[source]
     return EditPlan(source, original, np.where(flips, 1 - original, original).astype(np.int8))
 

@@ -96,7 +96,7 @@ class MLPJudge:
             rows = np.arange(len(labels))
             rare = rows[labels == (labels.mean() < 0.5)]
             rows = np.concatenate([rows, rng.choice(rare, len(labels) - 2 * len(rare))])
-            model = MLPClassifier((128,), alpha=3.0, early_stopping=True, max_iter=300, random_state=seed)
+            model = MLPClassifier((128,), alpha=3.0, early_stopping=len(rows) >= 50, max_iter=300, random_state=seed)
             models.append(model.fit(x[rows], labels[rows]))
         return cls(inputs, tuple(models))
 
@@ -131,4 +131,6 @@ class Judges:
                 )
         z = data.embeddings.astype(np.float64)
         inputs = Standardiser.fit(z)
+        if inputs.spread == 0:
+            raise InputError(f"The {len(z)} judge rows are all the same embedding, so nothing can be judged.")
         return cls(LinearJudge.fit(inputs, z, y), MLPJudge.fit(inputs, z, y, seed), len(z))

@@ -15,7 +15,7 @@ from fclf.checkpoint import Checkpoint
 from fclf.data.embeddings import EmbeddingSet
 from fclf.errors import InputError
 from fclf.evaluation.controls import controls
-from fclf.evaluation.edits import EditPlan, Group, Mode, comparable_groups, plan_edits
+from fclf.evaluation.edits import MIN_EDITED, MIN_REAL, EditPlan, Group, Mode, comparable_groups, plan_edits
 from fclf.evaluation.geometry import purity, silhouette
 from fclf.evaluation.judges import Judge, Judges
 from fclf.evaluation.results import LOST_SPREAD, GroupScores, JudgeScores, Metrics, PlotPoints, Report, Row
@@ -36,6 +36,7 @@ DISTINCT_TOLERANCE = 1e-3
 MAX_SAMPLE = 2000
 """Edits in the measures that compare all pairs."""
 MAX_PATHS = 150
+MIN_ROWS = 10
 
 Matrix = Float64[np.ndarray, "n d"]
 Labels = Int8[np.ndarray, "n K"]
@@ -67,6 +68,10 @@ def evaluate(
             "what the flow knows. Use the split that the checkpoint was trained with."
         )
     rows = data.part(split).labelled()
+    if len(rows) < MIN_ROWS:
+        raise InputError(
+            f"{len(rows)} rows in the split '{split}' are too few to evaluate; at least {MIN_ROWS} are needed."
+        )
     bench = _Bench.build(rows, Judges.fit(judge_rows, seed), mode, seed)
     destinations, steps, movement_paths = _follow(checkpoint.flow(), bench)
     table = [bench.measure("flow", destinations, steps)]
@@ -90,7 +95,7 @@ def evaluate(
         epoch=checkpoint.epoch,
         config=checkpoint.config.model_dump(mode="json"),
         table=table,
-        notes=bench.notes(),
+        notes=_notes(checkpoint.shared_rows(rows), rows, bench),
     )
     return Report(metrics, bench.plot_points(destinations, movement_paths))
 
@@ -110,7 +115,10 @@ def _follow(flow: Flow, bench: _Bench) -> tuple[Matrix, float, NDArray[np.float3
             ends.append(previous)
         shown = torch.from_numpy(bench.sample[:MAX_PATHS])
         paths = flow.trajectory(z[shown], y[shown]).points.numpy()
-    return torch.cat(ends).double().numpy(), sum(lengths) / (len(z) * flow.steps), paths
+    destinations = torch.cat(ends).double().numpy()
+    if not np.isfinite(destinations).all():
+        raise InputError("The checkpoint's flow ends at numbers that are not finite; train it again.")
+    return destinations, sum(lengths) / (len(z) * flow.steps), paths
 
 
 @dataclass(frozen=True)
@@ -137,7 +145,7 @@ class _Bench:
     def build(cls, rows: EmbeddingSet, judges: Judges, mode: Mode, seed: int) -> _Bench:
         z, y = rows.embeddings.astype(np.float64), np.asarray(rows.attributes)
         plan = plan_edits(y, rows.attribute_names, mode, seed)
-        groups = comparable_groups(plan, y)
+        groups = [g for g in comparable_groups(plan, y) if np.ptp(z[g.real], axis=0).any()]
         every, numbers = np.unique(np.concatenate([plan.original, plan.target]), axis=0, return_inverse=True)
         original, target = np.split(numbers.reshape(-1), 2)
         sample = np.random.default_rng(seed).permutation(len(plan))[:MAX_SAMPLE]
@@ -203,29 +211,6 @@ class _Bench:
         rows = np.random.default_rng(self.seed).permutation(len(self.z))[:MAX_SAMPLE]
         row = self._row("held-out real", scores, groups, self.z[rows], codes[rows])
         return row.model_copy(update={"silhouettes": {"flowed_by_target": silhouette(self.z[rows], codes[rows])}})
-
-    def notes(self) -> list[str]:
-        """What a reader should know before believing the table."""
-        found = []
-        if not self.groups:
-            found.append(
-                "No group of edits has enough edited and real rows to be compared: gap, variance ratio and recall are "
-                "missing. Evaluate more rows."
-            )
-        empty = [
-            f"{name} to {value}"
-            for k, name in enumerate(self.names)
-            for value in (0, 1)
-            if not (self.plan.flips[:, k] & (self.plan.target[:, k] == value)).any()
-        ]
-        if empty:
-            found.append(f"No row can be edited in these directions, so no success is reported for them: {empty}.")
-        if len(self.sample) < len(self.plan):
-            found.append(
-                f"Silhouettes, purity and distinct destinations are of {len(self.sample)} edits drawn at random "
-                f"from {len(self.plan)}."
-            )
-        return found
 
     def plot_points(self, destinations: Matrix, paths: NDArray[np.float32]) -> PlotPoints:
         """Project the sampled edits and the paths on the first two principal axes of the originals."""
@@ -313,6 +298,33 @@ class _Bench:
             variance_ratio=total_variance(edited) / total_variance(real),
             recall=recall(edited, real, rng),
         )
+
+
+def _notes(trained_on: int, rows: EmbeddingSet, bench: _Bench) -> list[str]:
+    """What a reader should know before believing the table."""
+    found = []
+    if trained_on:
+        found.append(f"{trained_on} of the {len(rows)} evaluated rows were used in training: this flatters the flow.")
+    if not bench.groups:
+        found.append(
+            f"No group has {MIN_EDITED} edits and {MIN_REAL} different real rows to compare them with: gap, variance "
+            "ratio and recall are missing. Evaluate more rows."
+        )
+    flips, target = bench.plan.flips, bench.plan.target
+    empty = [
+        f"{name} to {value}"
+        for k, name in enumerate(bench.names)
+        for value in (0, 1)
+        if not (flips[:, k] & (target[:, k] == value)).any()
+    ]
+    if empty:
+        found.append(f"No row is edited in these directions, so no success is reported for them: {', '.join(empty)}.")
+    if len(bench.sample) < len(bench.plan):
+        found.append(
+            f"Silhouettes, purity and distinct destinations are of {len(bench.sample)} edits drawn at random "
+            f"from {len(bench.plan)}."
+        )
+    return found
 
 
 def _both(judges: Judges) -> tuple[tuple[str, Judge], tuple[str, Judge]]:

@@ -142,9 +142,9 @@ class Report:
     def load(cls, folder: str | Path) -> Report:
         """Read back what `save` wrote."""
         folder = Path(folder)
-        text = existing_file(folder / "transfer_metrics.json", "Report").read_text(encoding="utf-8")
+        path = existing_file(folder / "transfer_metrics.json", "Report")
         try:
-            metrics = Metrics.model_validate(json.loads(text))
+            metrics = Metrics.model_validate(json.loads(path.read_text(encoding="utf-8")))
             arrays = read_npz(folder / "points.npz", "Report")
             points = PlotPoints(**{f.name: arrays[f.name] for f in fields(PlotPoints)})
         except InputError:
