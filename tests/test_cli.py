@@ -218,7 +218,7 @@ def test_an_interrupt_exits_130_and_the_run_can_be_resumed(embeddings, run_dir, 
 
     with monkeypatch.context() as patch:
         patch.setattr("fclf.train._Run._write_run", lambda *_: None)
-        patch.setattr("fclf.cli._epochs", _calling(interrupt))
+        patch.setattr("fclf.cli.train_command.progress_bar", _calling(interrupt))
         assert train(embeddings, tmp_path) == 130
     assert train(embeddings, tmp_path, "--resume") == 0
     assert (tmp_path / "logs/metrics.jsonl").read_text() == (run_dir / "logs/metrics.jsonl").read_text()

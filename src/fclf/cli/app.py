@@ -1,0 +1,62 @@
+"""The `fclf` command and its exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from fclf import __version__
+from fclf.cli.common import note
+from fclf.cli.demo_command import demo
+from fclf.cli.edit_command import edit
+from fclf.cli.evaluate_command import evaluate
+from fclf.cli.train_command import train
+from fclf.errors import InputError, NonFiniteLossError
+
+__all__ = ["app", "main", "run"]
+
+INTERRUPTED = 130
+
+app = typer.Typer(
+    name="fclf",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Learn attribute-conditioned flows over embeddings, edit with them, and see whether they collapse.",
+)
+for command in (train, evaluate, edit, demo):
+    app.command()(command)
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    if version:
+        typer.echo(f"fclf {__version__}")
+        raise typer.Exit()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    try:
+        app(args=arguments, prog_name="fclf")
+    except SystemExit as stop:  # how typer ends, a usage error (2) and an interrupt (130) included
+        if stop.code == INTERRUPTED:
+            note("Interrupted. A training run continues with --resume.")
+        return stop.code if isinstance(stop.code, int) else 0
+    except (InputError, OSError) as error:
+        note(f"Error: {error}")
+        return 2
+    except NonFiniteLossError as error:
+        note(f"Error: {error}")
+        return 3
+    return 0
+
+
+def run() -> None:
+    """Entry point of the `fclf` command."""
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""What the commands share: options, progress, messages."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fclf.data.embeddings import EmbeddingSet
+
+
+class Labels(StrEnum):
+    """How the file writes attributes."""
+
+    binary = "binary"
+    signed = "signed"
+    missing = "missing"
+
+
+class EditMode(StrEnum):
+    """Which edits are evaluated."""
+
+    each = "each"
+    single = "single"
+    multi = "multi"
+    smiling = "smiling"
+
+
+class Shape(StrEnum):
+    """Geometry of the planted embeddings."""
+
+    centred = "centred"
+    cone = "cone"
+
+
+EmbeddingsOption = Annotated[Path, typer.Option("--embeddings", metavar="FILE", help="Embeddings, an .npz file.")]
+CheckpointOption = Annotated[
+    Path,
+    typer.Option("--checkpoint", metavar="FILE|DIR", help="A checkpoint, or a run folder (its best one)."),
+]
+LabelsOption = Annotated[
+    Labels, typer.Option(help="0/1; -1/1 for no/yes; or 0/1 with -1 or NaN for unknown.", show_choices=True)
+]
+# One thread: a second one made training 1.2 to 1.6 times as fast on an idle two-core machine (docs/log.md), and
+# can make it ten times slower on a busy one.
+ThreadsOption = Annotated[int, typer.Option(min=1, help="Threads for torch and BLAS.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Remove an earlier run from the folder first.")]
+
+
+@contextmanager
+def progress_bar(title: str, epochs: int) -> Iterator[Callable[[Mapping[str, float]], None]]:
+    """Progress bar over epochs on standard error, on a terminal only."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
+        task = progress.add_task(title, total=epochs)
+
+        def on_epoch(record: Mapping[str, float]) -> None:
+            progress.update(task, completed=record["epoch"], description=f"{title} loss {record['loss']:.4f}")
+
+        yield on_epoch
+
+
+def say_split(data: EmbeddingSet, seed: int) -> None:
+    """Say so where rows are split by us and not by the file."""
+    if data.split is None:
+        by = "identity" if data.identities is not None else "row (the file names no identities)"
+        note(f"The file has no split; rows are split 56/8/16/20 by {by} with seed {seed}.")
+
+
+def note(text: str) -> None:
+    """Say something that is not the result: on standard error."""
+    typer.echo(text, err=True)
+
+
+def print_json(content: Any) -> None:
+    """Print the result for a script."""
+    typer.echo(json.dumps(content, allow_nan=False))
+
+
+def console() -> Console:
+    """Console for tables: as wide as the terminal, wide enough for the table elsewhere."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() else Console(width=150)
+
+
+def use_threads(count: int) -> None:
+    """Set the threads of torch and BLAS; more than one can be far slower on a busy machine."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    torch.set_num_threads(count)
+    threadpool_limits(count)

@@ -1,0 +1,63 @@
+"""`fclf evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fclf.cli.common import (
+    CheckpointOption,
+    EditMode,
+    EmbeddingsOption,
+    JsonOption,
+    Labels,
+    LabelsOption,
+    ThreadsOption,
+    console,
+    print_json,
+    say_split,
+    use_threads,
+)
+
+
+def evaluate(
+    checkpoint: CheckpointOption,
+    embeddings: EmbeddingsOption,
+    output_dir: Annotated[Path, typer.Option(metavar="OUT", help="Gets transfer_metrics.json and figures.")],
+    split: Annotated[str, typer.Option(help="Rows to edit: train, val or test.")] = "test",
+    mode: Annotated[EditMode, typer.Option(help="Every row x every attribute, or a sample.")] = EditMode.each,
+    labels: LabelsOption = Labels.binary,
+    threads: ThreadsOption = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Of judges and samples.")] = 0,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge a trained field beside its controls, on rows and by judges that training never saw.
+
+    Example: fclf evaluate --checkpoint results/fclf_training --embeddings celeba.npz --output-dir results/eval
+    """
+    use_threads(threads)
+    from fclf.checkpoint import Checkpoint
+    from fclf.data.embeddings import EmbeddingSet
+    from fclf.evaluation import evaluate as judge
+    from fclf.report import figures
+    from fclf.report.table import summary, terminal
+
+    model = Checkpoint.load(checkpoint)
+    data = EmbeddingSet.load(embeddings, labels=labels.value)
+    say_split(data, model.config.data.split_seed)
+    report = judge(model, data, split=split, mode=mode.value, seed=seed)
+    drawn = figures.draw(report, output_dir / "figures")
+    report.save(output_dir)
+    if as_json:
+        print_json(report.metrics.model_dump(mode="json"))
+        return
+    title = (
+        f"{report.metrics.rows['edits']} edits of {report.metrics.rows['evaluated']} {split} rows, mode {mode.value}"
+    )
+    console().print(terminal(title, [(row.name, row) for row in report.metrics.table]))
+    for line in summary(report.metrics):
+        typer.echo(line)
+    typer.echo(f"Metrics: {output_dir / 'transfer_metrics.json'}")
+    typer.echo(f"Figures: {', '.join(str(path) for path in drawn)}")

@@ -1,0 +1,81 @@
+"""`fclf train`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fclf.cli.common import (
+    EmbeddingsOption,
+    JsonOption,
+    Labels,
+    LabelsOption,
+    OverwriteOption,
+    ThreadsOption,
+    note,
+    print_json,
+    progress_bar,
+    say_split,
+    use_threads,
+)
+from fclf.errors import InputError
+
+
+def train(
+    embeddings: EmbeddingsOption,
+    output_dir: Annotated[Path, typer.Option(metavar="DIR", help="The run folder.")],
+    config: Annotated[str, typer.Option(metavar="NAME|PATH", help="A recipe or a YAML file.")] = "fclf_config",
+    attributes: Annotated[
+        str | None, typer.Option(metavar="A,B,...", help="Attributes to learn, instead of the recipe's.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
+    overwrite: OverwriteOption = False,
+    labels: LabelsOption = Labels.binary,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
+    threads: ThreadsOption = 1,
+    seed: Annotated[int | None, typer.Option(min=0, help="Instead of the recipe's training.seed.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train a field and write a run folder.
+
+    Example: fclf train --embeddings celeba.npz --output-dir results/fclf_training --set loss.lambda_identity=0.1
+    """
+    use_threads(threads)
+    from fclf.config import load_config, recipes
+    from fclf.data.embeddings import EmbeddingSet
+    from fclf.train import train as train_field
+
+    if resume and overwrite:
+        raise InputError("--resume and --overwrite contradict each other: continue the run, or remove it.")
+    overrides = list(set_ or [])
+    if seed is not None:
+        overrides.append(f"training.seed={seed}")
+    settings = load_config(config, overrides)
+    data = EmbeddingSet.load(embeddings, labels=labels.value)
+    chosen = settings.data.attributes
+    if attributes is not None:
+        chosen = tuple(name.strip() for name in attributes.split(","))
+    elif config in recipes() and chosen is not None and not set(chosen) & set(data.attribute_names):
+        note(f"None of the recipe's attributes is in the file; learning all of its {len(data.attribute_names)}.")
+        chosen = None
+    settings = settings.model_copy(update={"data": settings.data.model_copy(update={"attributes": chosen})})
+    say_split(data, settings.data.split_seed)
+    with progress_bar("Training", settings.training.num_epochs) as on_epoch:
+        checkpoint = train_field(
+            data, settings, output_dir, resume=resume, overwrite=overwrite, device=device, on_epoch=on_epoch
+        )
+    last = checkpoint.history[-1]
+    if as_json:
+        print_json({"output_dir": str(output_dir), "attributes": list(checkpoint.attribute_names), "last": last})
+    else:
+        typer.echo(
+            f"Trained {int(last['epoch'])} epochs on {', '.join(checkpoint.attribute_names)}: loss {last['loss']:.4f}, "
+            f"validation {last['val_loss']:.4f}.\nCheckpoints: {output_dir / 'checkpoints'}\n"
+            f"Next: fclf evaluate --checkpoint {output_dir} --embeddings {embeddings} "
+            f"--output-dir {output_dir / 'evaluation'}"
+        )
