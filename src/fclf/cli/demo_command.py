@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fclf.cli.common import OverwriteOption, Shape, ThreadsOption, console, use_threads
+from fclf.cli.common import OverwriteOption, Shape, ThreadsOption, console, progress_bar, use_threads
 
 
 def demo(
