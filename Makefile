@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test lint clean
+.PHONY: install demo test lint sweep clean
 
 install: $(STAMP)
 
@@ -23,6 +23,9 @@ lint: install
 
 test: lint
 	$(BIN)/pytest
+
+sweep: install
+	$(BIN)/python benchmarks/sweep.py --data "$${FCLF_SHARED-../shared}/data"
 
 clean:
 	rm -rf .venv results build dist

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from contextlib import nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def edit(run_dir, embeddings, output, *more):
 
 
 def test_a_finished_run_has_the_promised_files(run_dir):
-    found = {str(p.relative_to(run_dir)) for p in run_dir.rglob("*") if p.is_file()}
+    found = {str(p.relative_to(run_dir)) for p in run_dir.rglob("*") if p.is_file() and "tfevents" not in p.name}
     assert found == {
         "checkpoints/fclf_best.pt",
         "checkpoints/fclf_latest.pt",
@@ -101,19 +102,24 @@ def test_chosen_attributes_are_learned_in_their_order(embeddings, tmp_path, caps
 
 def test_evaluate_writes_metrics_and_figures_and_prints_the_controls(embeddings, run_dir, tmp_path, capsys):
     base = ["evaluate", "--checkpoint", str(run_dir), "--embeddings", str(embeddings), "--output-dir", str(tmp_path)]
-    assert main(base) == 0
+    assert main([*base, "--projection", "pca"]) == 0
     out = capsys.readouterr().out
     for name in ("flow", "do nothing", "target mean", "shift x1.5", "held-out real"):
+        assert name in out
+    for name in ("The spec's bands, epoch 2", "after 5 (now)", "'overtrained'", "4 unique combinations", "AUC"):
         assert name in out
     metrics = json.loads((tmp_path / "transfer_metrics.json").read_text())
     assert metrics["schema_version"] == 1
     assert metrics["rows"]["edits"] == 5 * metrics["rows"]["evaluated"]
     figures = sorted((tmp_path / "figures").iterdir())
-    assert [p.name for p in figures] == ["destinations.png", "trajectories.png"]
+    names = ["combinations", "destinations", "leakage", "loss_curves", "paths", "trajectories"]
+    assert [p.name for p in figures] == [f"{name}.png" for name in names]
     assert all(p.read_bytes().startswith(b"\x89PNG") for p in figures)
     assert main([*base, "--mode", "single", "--json"]) == 0
     again = json.loads(capsys.readouterr().out)
     assert again["rows"]["edits"] == again["rows"]["evaluated"]
+    assert (metrics["projection"], again["projection"]) == ("pca", "umap" if find_spec("umap") else "pca")
+    assert len(metrics["history"]) == 2
 
 
 def test_evaluation_refuses_judges_from_the_training_rows(embeddings, run_dir, tmp_path, capsys):
@@ -171,6 +177,9 @@ def test_embeddings_without_labels_need_every_attribute_set(embeddings, run_dir,
         ([], "Nothing to edit"),
         (["--flip", "Male", "--split", "holdout"], "no split 'holdout'"),
         (["--flip", "Male", "--strength", "-1"], "strength"),
+        (["--flip", "Male", "--strength", "inf"], "strength"),
+        (["--flip", "Male", "--strength", "1e38"], "Lower --strength"),
+        (["--set", "Smiling=1", "--set", "Smiling=0"], "both 0 and 1"),
         (["--flip", "Male", "--checkpoint", "missing"], "neither a checkpoint file nor a folder"),
         (["--flip", "Male", "--output", "x.txt"], ".npz"),
     ],
@@ -207,7 +216,7 @@ def test_a_bad_training_exits_2_with_one_message_and_no_folder(embeddings, tmp_p
 
 def test_a_loss_that_is_not_a_number_exits_3(embeddings, tmp_path, capsys, monkeypatch):
     nan = lambda *_, **__: __import__("torch").tensor(float("nan"), requires_grad=True)  # noqa: E731
-    monkeypatch.setattr("fclf.losses.objective.squared_movement", nan)
+    monkeypatch.setattr("fclf.losses.objective.squared_distance", nan)
     assert train(embeddings, tmp_path / "run") == 3
     assert "training.learning_rate=5e-5" in capsys.readouterr().err
 
@@ -217,7 +226,6 @@ def test_an_interrupt_exits_130_and_the_run_can_be_resumed(embeddings, run_dir, 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("fclf.train._Run._write_run", lambda *_: None)
         patch.setattr("fclf.cli.train_command.progress_bar", _calling(interrupt))
         assert train(embeddings, tmp_path) == 130
     assert train(embeddings, tmp_path, "--resume") == 0
@@ -246,3 +254,28 @@ def test_help_and_import_do_not_load_torch():
     environment = {**os.environ, "PYTHONWARNINGS": ""}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
+
+
+def test_overwrite_removes_a_run_and_nothing_else(embeddings, tmp_path):
+    assert train(embeddings, tmp_path) == 0
+    for name in ("checkpoints/other.bin", "logs/app.log", "notes.txt"):
+        (tmp_path / name).write_text("mine")
+    assert train(embeddings, tmp_path, "--overwrite") == 0
+    for name in ("checkpoints/other.bin", "logs/app.log", "notes.txt"):
+        assert (tmp_path / name).read_text() == "mine"
+
+
+def test_people_that_training_has_seen_cannot_be_judges(embeddings, run_dir, tmp_path, capsys):
+    data = EmbeddingSet.load(embeddings)
+    judge, train_rows = data.split == "judge", np.flatnonzero(data.split == "train")
+    identities = data.identities.copy()
+    identities[judge] = identities[train_rows[0]]  # the same pictures, said to show somebody of the train rows
+    split = np.where(identities == identities[train_rows[0]], "judge", data.split)
+    split[judge] = "judge"
+    kept = ~np.isin(np.arange(len(data)), np.flatnonzero((split == "judge") & ~judge))
+    arrays = {"embeddings": data.embeddings, "attributes": data.attributes, "identities": identities, "split": split}
+    arrays = {name: value[kept] for name, value in arrays.items()} | {"attribute_names": data.attribute_names}
+    EmbeddingSet.from_arrays(arrays).save(tmp_path / "leaky.npz")
+    base = ["evaluate", "--checkpoint", str(run_dir), "--embeddings", str(tmp_path / "leaky.npz")]
+    assert main([*base, "--output-dir", str(tmp_path / "out")]) == 2
+    assert "people" in capsys.readouterr().err

@@ -35,7 +35,11 @@ CONFIGS = st.builds(
     loss=st.builds(
         LossConfig,
         contrastive=st.builds(PairwiseMSEConfig)
-        | st.builds(PrototypeInfoNCEConfig, prototype_weight=POSITIVE, stop_gradient=st.booleans()),
+        | st.builds(
+            PrototypeInfoNCEConfig,
+            prototype_weight=POSITIVE,
+            prototypes=st.sampled_from(["batch", "stop_gradient", "moving_average", "real"]),
+        ),
         temperature=POSITIVE,
         lambda_identity=st.just(0.0) | POSITIVE,
         identity_reduction=st.sampled_from(["sum", "mean"]),
@@ -190,7 +194,7 @@ def test_a_key_like_no_other_gets_no_suggestion():
         ("training.seed", -1),
         ("inference.num_flow_steps", 0),
         ("inference.step_size", 0),
-        ("inference.method", "heun"),
+        ("inference.method", "midpoint"),
         ("data.attributes", 5),
         ("data.attributes", []),
         ("data.split_seed", -1),
@@ -207,11 +211,11 @@ def test_unknown_keys_and_unusable_values_are_reported_together():
         {
             "loss": {"temprature": 0.1, "lambda_identity": -1},
             "training": {"batch_size": 1, "alpha": "much"},
-            "inference": {"method": "heun"},
+            "inference": {"method": "midpoint"},
         }
     )
     assert "5 unusable" in message
-    for part in ("temprature", "lambda_identity", "batch_size", "alpha", "(came: 'much')", "(came: 'heun')"):
+    for part in ("temprature", "lambda_identity", "batch_size", "alpha", "(came: 'much')", "(came: 'midpoint')"):
         assert part in message
 
 
@@ -246,9 +250,9 @@ def test_overrides_replace_values_in_order():
 
 def test_overrides_reach_nested_sections_lists_and_nothing():
     config = load_config(
-        "fclf_config", ["loss.contrastive.stop_gradient=true", "data.attributes=[Smiling, Male]", "data.split_seed=3"]
+        "fclf_config", ["loss.contrastive.prototypes=stop_gradient", "data.attributes=[Smiling, Male]", "data.split_seed=3"]
     )
-    assert config.loss.contrastive == PrototypeInfoNCEConfig(stop_gradient=True)
+    assert config.loss.contrastive == PrototypeInfoNCEConfig(prototypes="stop_gradient")
     assert config.data.attributes == ("Smiling", "Male")
     assert load_config("fclf_config", ["data.attributes=null"]).data.attributes is None
 
@@ -308,6 +312,6 @@ def test_attributes_may_be_typed_with_commas():
 
 
 def test_a_missing_kind_is_named_with_the_choices():
-    message = error_of({"loss": {"contrastive": {"stop_gradient": True}}})
+    message = error_of({"loss": {"contrastive": {"agreement": 1}}})
     assert "loss.contrastive.kind" in message
     assert "pairwise_mse" in message

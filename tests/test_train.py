@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from tensorboard.backend.event_processing import event_accumulator
 
 import fclf.train
 from fclf.checkpoint import Checkpoint
@@ -44,9 +45,9 @@ def data(n=300, seed=0):
     )
 
 
-def config(**training):
+def config(loss=None, **training):
     settings = {"num_epochs": 4, "batch_size": 32, "learning_rate": 0.01, "checkpoint_every": 2}
-    return parse_config({"model": {"hidden_dim": 16}, "training": settings | training}, "test")
+    return parse_config({"model": {"hidden_dim": 16}, "loss": loss or {}, "training": settings | training}, "test")
 
 
 def train(output_dir, rows=None, settings=None, **options):
@@ -82,7 +83,9 @@ def interrupted(output_dir, epoch=2, **options):
 
 
 def files(folder):
-    return sorted(str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file())
+    """Every file of a run but TensorBoard's, which are named by time."""
+    found = (str(path.relative_to(folder)) for path in Path(folder).rglob("*") if path.is_file())
+    return sorted(name for name in found if "tfevents" not in name)
 
 
 def contents(folder):
@@ -499,3 +502,74 @@ def test_a_run_stopped_before_its_first_checkpoint_resumes_from_nothing(tmp_path
 
 def _stop(_record):
     raise RuntimeError("stopped")
+
+
+def tensorboard(folder):
+    """Scalars of a run by tag, as TensorBoard shows them."""
+    accumulator = event_accumulator.EventAccumulator(str(folder / "logs"))
+    accumulator.Reload()
+    return {tag: {e.step: e.value for e in accumulator.Scalars(tag)} for tag in accumulator.Tags()["scalars"]}
+
+
+def test_tensorboard_has_the_references_tags_and_the_historys_values(tmp_path):
+    made = train(tmp_path, settings=config(num_epochs=2, loss={"lambda_curl": 0.1, "lambda_div": 0.1}))
+    shown = tensorboard(tmp_path)
+    reference = {"Train/Loss", "Train/Contrastive", "Train/Curl", "Train/Div", "Train/Identity", "Val/Loss"}
+    assert reference | {"Train/NumPrototypes", "Train/Movement"} <= set(shown)
+    assert shown["Train/Div"] == pytest.approx({int(r["epoch"]): r["div"] for r in made.history})
+    assert shown["Val/Loss"] == pytest.approx({int(r["epoch"]): r["val_loss"] for r in made.history})
+
+
+def test_a_resumed_run_shows_each_epoch_once(tmp_path):
+    with pytest.raises(RuntimeError, match="stopped"):
+        train(tmp_path, on_epoch=_stop)
+    made = train(tmp_path, resume=True)
+    assert tensorboard(tmp_path)["Train/Loss"] == pytest.approx({int(r["epoch"]): r["loss"] for r in made.history})
+
+
+def test_training_goes_on_without_tensorboard(tmp_path, monkeypatch):
+    monkeypatch.setattr("fclf.run_folder.find_spec", lambda _: None)
+    train(tmp_path)
+    assert not list(tmp_path.rglob("*tfevents*"))
+    assert (tmp_path / "logs/metrics.jsonl").is_file()
+
+
+def test_the_monitor_is_asked_when_it_is_due_and_heard(tmp_path):
+    asked = []
+
+    def monitor(flow):
+        asked.append(flow.steps)
+        return {"variance_ratio": 0.5 / len(asked)}
+
+    made = train(tmp_path, settings=config(num_epochs=5, evaluate_every=2), monitor=lambda *_: monitor)
+    found = {int(r["epoch"]): r["val_variance_ratio"] for r in made.history if "val_variance_ratio" in r}
+    assert found == {2: 0.5, 4: 0.25, 5: pytest.approx(0.5 / 3)}
+    assert tensorboard(tmp_path)["Val/VarianceRatio"] == pytest.approx(found)
+    asked.clear()
+    train(tmp_path, settings=config(evaluate_every=0), monitor=lambda *_: monitor, overwrite=True)
+    assert asked == []
+
+
+def test_an_exploding_loss_stops_and_names_the_term(tmp_path):
+    settings = config(num_epochs=3, explosion_factor=1.5, loss={"lambda_identity": 1e6})
+    with pytest.raises(NonFiniteLossError, match=r"exploded to .* mostly by identity"):
+        train(tmp_path, settings=settings)
+    assert json.loads((tmp_path / "run.json").read_text())["state"] == "failed"
+
+
+@pytest.mark.parametrize("prototypes", ["batch", "stop_gradient", "moving_average", "real"])
+def test_every_kind_of_prototype_resumes_to_the_same_bits(tmp_path, prototypes):
+    settings = config(loss={"contrastive": {"kind": "prototype_infonce", "prototypes": prototypes}, "lambda_curl": 0.1})
+    whole = train(tmp_path / "whole", settings=settings)
+    with pytest.raises(RuntimeError, match="stopped"):
+        train(tmp_path / "run", settings=settings, on_epoch=_stop)
+    assert_same_bits(train(tmp_path / "run", settings=settings, resume=True), whole)
+
+
+def test_a_rollout_of_more_steps_moves_as_far_as_inference_does(tmp_path):
+    one, ten = (
+        train(tmp_path / str(steps), settings=config(num_epochs=1, rollout_steps=steps, learning_rate=1e-9))
+        for steps in (1, 10)
+    )
+    ratio = ten.history[0]["movement"] / one.history[0]["movement"]
+    assert 5 < ratio < 10.5  # ten steps go nearly ten times as far as one: what the reference did not train for

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import math
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -39,6 +41,8 @@ class Checkpoint:
     """Ids of the rows that training has read (train and val); empty where the file named none."""
     seen_digests: tuple[str, ...]
     """`EmbeddingSet.row_digests` of the same rows."""
+    seen_identities: tuple[int, ...] = ()
+    """Who is shown in them, in the numbers of that file."""
     history: list[dict[str, float]] = field(default_factory=list)
     """Mean losses of each epoch."""
     training_state: dict[str, Any] = field(default_factory=dict)
@@ -71,6 +75,16 @@ class Checkpoint:
         by_id = len(set(rows.ids.tolist()) & set(self.seen_ids)) if rows.has_ids else 0
         return max(by_content, by_id)
 
+    def shared_people(self, rows: EmbeddingSet, everything: EmbeddingSet) -> int:
+        """How many of `rows` show somebody whom training has seen.
+
+        Two files may number their people differently, so numbers are compared only where `everything`, the data that
+        the rows come from, holds rows that training has read.
+        """
+        if rows.identities is None or not self.seen_identities or not self.shared_rows(everything):
+            return 0
+        return int(np.isin(rows.identities, self.seen_identities).sum())
+
     def edit(
         self,
         data: EmbeddingSet,
@@ -94,11 +108,19 @@ class Checkpoint:
             InputError: for unknown or contradictory attributes, missing labels, another width.
         """
         assign = dict(assign or {})
+        if not 0 <= strength < math.inf:
+            raise InputError(f"The strength of an edit must be a number of 0 or more, but {strength} came.")
         self.check_width(data)
         targets = edit_targets(data, self.attribute_names, assign, flip)
         z = torch.from_numpy(data.embeddings).to(device)
         y = torch.from_numpy(targets).to(device, torch.float32)
         ends = self.flow(device).edit(z, y, strength).cpu().numpy()
+        lost = ~(np.abs(np.linalg.norm(ends, axis=1) - 1) < 1e-3)  # negated, so that NaN counts as lost
+        if lost.any():
+            raise InputError(
+                f"{int(lost.sum())} of {len(ends)} edits end outside the unit sphere: a strength of {strength:g} is "
+                "too much for this flow. Lower --strength."
+            )
         if data.attributes is None:
             return replace(data, embeddings=ends, attributes=targets, attribute_names=self.attribute_names)
         missing = [k for k, name in enumerate(self.attribute_names) if name not in data.attribute_names]
@@ -119,11 +141,14 @@ class Checkpoint:
             "data_fingerprint": self.data_fingerprint,
             "seen_ids": list(self.seen_ids),
             "seen_digests": list(self.seen_digests),
+            "seen_identities": list(self.seen_identities),
             "history": self.history,
             "training_state": self.training_state,
         }
+        buffer = io.BytesIO()  # torch reports a full disk as an error of its own; written here, it is an OSError
+        torch.save(content, buffer)
         with atomic_write(path) as file:
-            torch.save(content, file)
+            file.write(buffer.getbuffer())
 
     @classmethod
     def load(cls, path: str | Path) -> Checkpoint:
@@ -160,6 +185,7 @@ class Checkpoint:
                 data_fingerprint=content["data_fingerprint"],
                 seen_ids=tuple(content["seen_ids"]),
                 seen_digests=tuple(content["seen_digests"]),
+                seen_identities=tuple(content["seen_identities"]),
                 history=list(content["history"]),
                 training_state=dict(content["training_state"]),
             )

@@ -78,31 +78,60 @@ class PrototypeInfoNCEConfig(Section):
     """Weight of InfoNCE against one prototype per combination."""
     pairwise_weight: NonNegativeFloat = 0.3
     """Weight of pairwise InfoNCE within the batch."""
-    stop_gradient: bool = False
-    """Whether the prototypes are held fixed while the rows are pulled to them."""
+    prototypes: Literal["batch", "stop_gradient", "moving_average", "real"] = "batch"
+    """Means of the flowed batch; the same held fixed; their moving averages; means of the real training rows."""
+    momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Of the moving averages, 0.99 if absent."""
+
+    @model_validator(mode="after")
+    def _momentum_is_used(self) -> PrototypeInfoNCEConfig:
+        if self.momentum is not None and self.prototypes != "moving_average":
+            raise ValueError("momentum is read by `prototypes: moving_average` only")
+        return self
 
 
-CONTRASTIVE: tuple[type[Section], ...] = (PairwiseMSEConfig, PrototypeInfoNCEConfig)
+class SoftInfoNCEConfig(Section):
+    """The authors' later loss: pairwise InfoNCE in which rows that agree on most attributes are positives."""
+
+    kind: Literal["soft_infonce"] = "soft_infonce"
+    agreement: Annotated[float, Field(gt=0, le=1)] = 0.8
+    """Share of the attributes on which positives agree; 0.8 of five is four."""
+
+
+CONTRASTIVE: tuple[type[Section], ...] = (PairwiseMSEConfig, PrototypeInfoNCEConfig, SoftInfoNCEConfig)
 
 
 class LossConfig(Section):
     """The objective: a weighted sum of named terms."""
 
-    contrastive: Annotated[PairwiseMSEConfig | PrototypeInfoNCEConfig, Field(discriminator="kind")] = (
-        PrototypeInfoNCEConfig()
-    )
+    contrastive: Annotated[
+        PairwiseMSEConfig | PrototypeInfoNCEConfig | SoftInfoNCEConfig, Field(discriminator="kind")
+    ] = PrototypeInfoNCEConfig()
     temperature: PositiveFloat = 0.07
     """Temperature of the cosine similarities."""
     lambda_contrastive: NonNegativeFloat = 1.0
     """Weight of the contrastive term."""
     lambda_identity: NonNegativeFloat = 0.05
-    """Weight of the squared movement."""
+    """Weight of the squared movement (FIX 1)."""
     identity_reduction: Literal["sum", "mean"] = "sum"
-    """Over dimensions; the reference takes the mean, which is 1/d of the squared distance."""
+    """Of identity and separation over dimensions; the reference takes the mean, 1/d of the squared distance."""
+    lambda_separation: NonNegativeFloat = 0.0
+    """Weight of the repulsion from wrong attributes' destinations (FIX 4)."""
+    lambda_curl: NonNegativeFloat = 0.0
+    """Weight of the squared curl of the field."""
+    lambda_div: NonNegativeFloat = 0.0
+    """Weight of the squared divergence of the field."""
+    lambda_smoothness: NonNegativeFloat = 0.0
+    """Weight of the squared norm of the field's Jacobian."""
+    lambda_magnitude: NonNegativeFloat = 0.0
+    """Weight of the squared norm of the field."""
+    jacobian_reduction: Literal["sum", "mean"] = "sum"
+    """Of curl, divergence and smoothness over dimensions."""
 
     @model_validator(mode="after")
     def _something_is_learned(self) -> LossConfig:
-        if self.lambda_contrastive == self.lambda_identity == 0:
+        weights = [getattr(self, name) for name in type(self).model_fields if name.startswith("lambda_")]
+        if not any(weights):
             raise ValueError("every weight is 0, so there is nothing to learn")
         return self
 
@@ -118,13 +147,19 @@ class TrainingConfig(Section):
     gradient_clip: PositiveFloat = 1.0
     """Largest norm of the gradient."""
     alpha: PositiveFloat = 0.1
-    """Size of the one step that is trained."""
+    """Flow time of one step of the trained rollout."""
+    rollout_steps: PositiveInt = 1
+    """Steps of the trained rollout; the reference trains one and takes `inference.num_flow_steps`."""
     flip_probability: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Probability that a batch's targets differ from its own attributes."""
     min_flips: PositiveInt = 1
     max_flips: Annotated[PositiveInt, Field(validate_default=True)] = 2
     checkpoint_every: PositiveInt = 5
     """Epochs between the checkpoints that are kept."""
+    evaluate_every: NonNegativeInt = 5
+    """Epochs between evaluations of spread on the val rows; 0 for none."""
+    explosion_factor: Annotated[float, Field(gt=1)] = 1e4
+    """Training stops when the loss is this many times as large as at its first step (and as 1)."""
     seed: NonNegativeInt = 0
 
     @field_validator("max_flips")
@@ -142,8 +177,8 @@ class InferenceConfig(Section):
     num_flow_steps: PositiveInt = 10
     step_size: PositiveFloat = 0.1
     """Flow time of one step."""
-    method: Literal["euler", "rk4"] = "euler"
-    """Order 1 or 4, projected to the sphere after each step."""
+    method: Literal["euler", "heun", "rk4"] = "euler"
+    """Order 1, 2 or 4, projected to the sphere after each step."""
 
 
 class Config(Section):
@@ -203,6 +238,20 @@ def parse_config(raw: Mapping[str, Any], origin: str) -> Config:
     except ValidationError as error:
         lines = [f"  {_describe(problem)}" for problem in error.errors()]
         raise InputError(f"{origin} has {len(lines)} unusable setting(s):\n" + "\n".join(lines)) from None
+
+
+def changes(old: Config, new: Config) -> list[tuple[str, Any, Any]]:
+    """Settings that differ: key, old and new value; `(none)` for one that only the other has."""
+
+    def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+        out: dict[str, Any] = {}
+        for key, value in values.items():
+            out |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+        return out
+
+    before, after = flat(old.model_dump(mode="json")), flat(new.model_dump(mode="json"))
+    keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
+    return [(key, before.get(key, "(none)"), after.get(key, "(none)")) for key in keys]
 
 
 def _apply(raw: dict[Any, Any], override: str) -> None:

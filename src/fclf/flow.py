@@ -17,7 +17,7 @@ __all__ = ["Flow", "Method", "Trajectory", "VectorField", "step"]
 VectorField = Callable[[Tensor, Tensor], Tensor]
 """Velocity (n, d) at embeddings (n, d) for attributes (n, K)."""
 
-Method = Literal["euler", "rk4"]
+Method = Literal["euler", "heun", "rk4"]
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Flow:
         field: velocity of z toward y.
         steps: number of integrator steps.
         step_size: flow time of one step.
-        method: `euler` (order 1, the reference's step) or `rk4` (order 4).
+        method: `euler` (order 1, the reference's step), `heun` (order 2) or `rk4` (order 4).
     """
 
     field: VectorField
@@ -98,9 +98,9 @@ def step(
     r"""One step of flow time `size`, projected to the sphere.
 
     Euler is the reference's step, $z \leftarrow (z + h v(z, y)) / \|z + h v(z, y)\|$, with the whole velocity.
-    Runge and Kutta's classical fourth-order step is taken on the tangent part of the velocity at the projected
-    stage, $f(x) = T_{x/\|x\|} v(x/\|x\|, y)$: the field on the sphere that projected Euler follows as $h \to 0$,
-    extended off the sphere so smoothly that the projection at the end does not cost the order
+    Heun's and Runge and Kutta's classical steps, of order 2 and 4, are taken on the tangent part of the velocity at
+    the projected stage, $f(x) = T_{x/\|x\|} v(x/\|x\|, y)$: the field on the sphere that projected Euler follows as
+    $h \to 0$, extended off the sphere so smoothly that the projection at the end does not cost the order
     (Hairer, Lubich & Wanner, *Geometric Numerical Integration*, 2006, section IV.4).
     """
     if method == "euler":
@@ -111,6 +111,8 @@ def step(
         return sphere.tangent(x, field(x, y))
 
     k1 = slope(z)
+    if method == "heun":
+        return sphere.project(z + size / 2 * (k1 + slope(z + size * k1)))
     k2 = slope(z + size / 2 * k1)
     k3 = slope(z + size / 2 * k2)
     k4 = slope(z + size * k3)

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fclf import __version__
 from fclf.checkpoint import Checkpoint
-from fclf.config import Config, TrainingConfig
+from fclf.config import Config, TrainingConfig, changes
 from fclf.data.embeddings import EmbeddingSet
 from fclf.data.targets import flip_attributes
 from fclf.errors import InputError, NonFiniteLossError
 from fclf.field import TargetField
-from fclf.files import atomic_write, write_json
-from fclf.flow import step
+from fclf.flow import Flow, step
 from fclf.losses.objective import Losses, Objective, Rollout
+from fclf.run_folder import RunFolder
 
 __all__ = ["train"]
 
 EpochCallback = Callable[[Mapping[str, float]], None]
+Monitor = Callable[[Flow], Mapping[str, float]]
+MonitorOf = Callable[[EmbeddingSet, EmbeddingSet], Monitor]
 
 
 @dataclass(frozen=True)
@@ -61,12 +59,13 @@ def train(
     overwrite: bool = False,
     device: str = "auto",
     on_epoch: EpochCallback | None = None,
+    monitor: MonitorOf | None = None,
 ) -> Checkpoint:
     """Train a field on the `train` rows, choose on the `val` rows, and write a run folder.
 
     The folder holds `checkpoints/fclf_latest.pt`, `fclf_best.pt` (lowest validation loss) and `fclf_epoch_N.pt`,
-    `logs/metrics.jsonl`, `config.yaml` and `run.json`. Judge and test rows are never read. The same data,
-    configuration and thread count give the same weights bit for bit on a CPU.
+    `logs` (JSON lines, and TensorBoard where it is installed), `config.yaml` and `run.json`. Judge and test rows are
+    never read. The same data, configuration and thread count give the same weights bit for bit on a CPU.
 
     Args:
         data: with attributes and a split; `config.data.attributes` chooses among the attributes.
@@ -76,25 +75,28 @@ def train(
         overwrite: remove an earlier run from the folder first.
         device: `auto` (a GPU if there is one), `cpu`, `cuda`, ...
         on_epoch: called with the epoch's number and losses.
+        monitor: made from the train and val rows, such as `fclf.evaluation.monitor.SpreadMonitor`; it measures the
+            flow every `training.evaluate_every` epochs, and its values join the history as `val_...`.
 
     Raises:
         InputError: for data, a configuration or a folder that does not fit.
         NonFiniteLossError: if the loss stops being a number; the checkpoints of earlier epochs stay.
     """
-    output_dir = Path(output_dir)
     if config.data.attributes is not None:
         data = data.select(config.data.attributes)
     config = config.model_copy(update={"data": config.data.model_copy(update={"attributes": data.attribute_names})})
     data = data.with_split(config.data.split_seed)
     train_rows, val_rows = data.part("train").labelled(), data.part("val").labelled()
     _check_labels(train_rows)
-    run = _Run(config, data.fingerprint(), train_rows, val_rows, output_dir, _device(device))
+    folder = RunFolder(output_dir)
+    run = _Run(config, data.fingerprint(), train_rows, val_rows, folder, _device(device))
     if resume:
         run.restore()
     else:
-        _clear(output_dir, overwrite)
+        folder.clear(overwrite)
         run.begin()
-    return run.fit(on_epoch)
+    watch = monitor(train_rows, val_rows) if monitor is not None and config.training.evaluate_every else None
+    return run.fit(on_epoch, watch)
 
 
 class _Run:
@@ -106,7 +108,7 @@ class _Run:
         fingerprint: str,
         train_rows: EmbeddingSet,
         val_rows: EmbeddingSet,
-        folder: Path,
+        folder: RunFolder,
         device: torch.device,
     ) -> None:
         self.config, self.folder, self.device = config, folder, device
@@ -115,39 +117,38 @@ class _Run:
         both = (train_rows, val_rows)
         self.seen_ids = tuple(i for rows in both if rows.has_ids for i in rows.ids.tolist())
         self.seen_digests = tuple(d for rows in both for d in rows.row_digests())
+        people = [rows.identities for rows in both if rows.identities is not None]
+        self.seen_identities = tuple(np.unique(np.concatenate(people)).tolist()) if people else ()
         self.train_rows, self.val_rows = (_Rows.of(rows, device) for rows in both)
-        self.split_sizes = {"train": len(train_rows), "val": len(val_rows)}
         settings = config.training
         self.field = TargetField(self.dim, len(self.names), hidden_dim=config.model.hidden_dim, seed=settings.seed).to(
             device
         )
-        self.objective = Objective(config.loss)
+        self.objective = Objective(config.loss, (self.train_rows.z, self.train_rows.y))
         self.optimizer = torch.optim.Adam(self.field.parameters(), lr=settings.learning_rate)
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.history: list[dict[str, float]] = []
         self.best = math.inf
-
-    @property
-    def checkpoints(self) -> Path:
-        return self.folder / "checkpoints"
+        self.first_loss: float | None = None
+        self.seconds = 0.0  # of all parts of a resumed run, up to its last epoch
 
     def begin(self) -> None:
         """Write what is known before the first step."""
-        with atomic_write(self.folder / "config.yaml", "w") as file:
-            file.write(self.config.to_yaml())
-        self._write_run("running", 0.0)
+        self._record("running")
+        self.folder.write_config(self.config)
 
     def restore(self) -> None:
-        """Continue from `fclf_latest.pt`; refuse another configuration or other data."""
-        path = self.checkpoints / "fclf_latest.pt"
+        """Continue from the latest checkpoint; refuse another configuration or other data."""
+        path = self.folder.latest
         if not path.is_file():
-            if not (self.folder / "run.json").is_file():
-                raise InputError(f"--resume: there is no run in {self.folder}. Leave out --resume to start one.")
+            if not self.folder.holds_a_run():
+                raise InputError(f"--resume: there is no run in {self.folder.path}. Leave out --resume to start one.")
             return self.begin()  # it was stopped before its first checkpoint
         saved = Checkpoint.load(path)
         if saved.config != self.config:
+            listed = ", ".join(f"{key} {old} -> {new}" for key, old, new in changes(saved.config, self.config))
             raise InputError(
-                f"--resume: {path} was trained with another configuration ({_differences(saved.config, self.config)}). "
+                f"--resume: {path} was trained with another configuration ({listed}). "
                 "Resume with the same settings, or start anew with --overwrite."
             )
         if saved.data_fingerprint != self.fingerprint:
@@ -155,29 +156,37 @@ class _Run:
         self.field.load_state_dict(saved.weights)
         self.optimizer.load_state_dict(saved.training_state["optimizer"])
         self.generator.set_state(saved.training_state["generator"])
+        self.objective.restore(saved.training_state["objective"])
         self.best = saved.training_state["best"]
+        self.first_loss = saved.training_state["first_loss"]
+        self.seconds = saved.training_state["seconds"]
         self.history = list(saved.history)
 
-    def fit(self, on_epoch: EpochCallback | None) -> Checkpoint:
+    def fit(self, on_epoch: EpochCallback | None, monitor: Monitor | None) -> Checkpoint:
         """Run the epochs that are left."""
-        settings, started = self.config.training, time.perf_counter()
-        for epoch in range(len(self.history) + 1, settings.num_epochs + 1):
-            record = {"epoch": float(epoch), **self._train_epoch(epoch), **self._validate()}
-            self._check_finite(record["val_loss"], record, epoch)  # before it is saved: the last good one stays
-            self.history.append(record)
-            improved = record["val_loss"] < self.best
-            self.best = min(self.best, record["val_loss"])
-            checkpoint = self._checkpoint(epoch)
-            if improved:
-                checkpoint.save(self.checkpoints / "fclf_best.pt")
-            if epoch % settings.checkpoint_every == 0:
-                checkpoint.save(self.checkpoints / f"fclf_epoch_{epoch}.pt")
-            self._write_log()
-            checkpoint.save(self.checkpoints / "fclf_latest.pt")  # last: a resumed run repeats what came before it
-            if on_epoch is not None:
-                on_epoch(record)
-        self._write_run("finished", time.perf_counter() - started)
-        return Checkpoint.load(self.checkpoints / "fclf_latest.pt")
+        settings, started = self.config.training, time.perf_counter() - self.seconds
+        try:
+            for epoch in range(len(self.history) + 1, settings.num_epochs + 1):
+                record = {"epoch": float(epoch), **self._train_epoch(epoch), **self._validate()}
+                self._check_finite(record["val_loss"], record, epoch)  # before it is saved: the last good one stays
+                if monitor is not None and _is_due(epoch, settings.evaluate_every, settings.num_epochs):
+                    record |= {f"val_{name}": value for name, value in monitor(self._checkpoint(epoch).flow()).items()}
+                self.history.append(record)
+                self.seconds = time.perf_counter() - started
+                improved = record["val_loss"] < self.best
+                self.best = min(self.best, record["val_loss"])
+                self.folder.log(self.history)
+                keep = epoch % settings.checkpoint_every == 0
+                self.folder.save(self._checkpoint(epoch), best=improved, keep=keep)
+                if on_epoch is not None:
+                    on_epoch(record)
+        except NonFiniteLossError:
+            self._record("failed")
+            raise
+        finally:
+            self.folder.close()
+        self._record("finished")
+        return Checkpoint.load(self.folder.latest)
 
     def _train_epoch(self, epoch: int) -> dict[str, float]:
         settings = self.config.training
@@ -189,13 +198,16 @@ class _Run:
         order = torch.randperm(len(self.train_rows.z), generator=self.generator).to(self.device)
         batches = self.train_rows.batches(order, settings.batch_size)
         for rows in batches:
-            losses = self._losses(self.train_rows, rows, self.generator)
-            self._check_finite(float(losses.total.detach()), _detached(losses), epoch)
+            rollout = self._rollout(self.train_rows, rows, self.generator)
+            losses = self.objective(rollout)
+            self._check_bounded(losses, epoch)
             self.optimizer.zero_grad(set_to_none=True)
             losses.total.backward()  # type: ignore[no-untyped-call]
-            nn.utils.clip_grad_norm_(self.field.parameters(), settings.gradient_clip)
+            norm = nn.utils.clip_grad_norm_(self.field.parameters(), settings.gradient_clip)
             self.optimizer.step()
-            _accumulate(sums, losses)
+            movement = torch.linalg.vector_norm(rollout.end.detach() - rollout.start, dim=1).mean()
+            prototypes = float(len(torch.unique(rollout.targets, dim=0)))
+            _add(sums, losses, {"gradient_norm": norm, "movement": movement, "num_prototypes": prototypes})
         return {name: value / len(batches) for name, value in sums.items()} | {"learning_rate": rate}
 
     def _validate(self) -> dict[str, float]:
@@ -207,30 +219,44 @@ class _Run:
         sums: dict[str, float] = {}
         with torch.no_grad():
             for rows in batches:
-                _accumulate(sums, self._losses(self.val_rows, rows, generator))
+                _add(sums, self.objective(self._rollout(self.val_rows, rows, generator)), {})
         return {f"val_{name}": value / len(batches) for name, value in sums.items()}
 
-    def _losses(self, data: _Rows, rows: Tensor, generator: torch.Generator) -> Losses:
+    def _rollout(self, data: _Rows, rows: Tensor, generator: torch.Generator) -> Rollout:
         settings = self.config.training
-        z, y = data.z[rows], data.y[rows]
         targets = flip_attributes(
-            y,
+            data.y[rows],
             generator,
             probability=settings.flip_probability,
             min_flips=settings.min_flips,
             max_flips=settings.max_flips,
         )
-        return self.objective(Rollout(z, step(self.field, z, targets, settings.alpha), targets))
+        return Rollout(data.z[rows], targets, self.field, self._carry, generator, self.field.training)
 
-    def _check_finite(self, loss: float, terms: Mapping[str, float | Tensor], epoch: int) -> None:
-        if math.isfinite(loss):
-            return
-        self._write_run("failed", 0.0)
-        values = ", ".join(f"{name} {float(value):g}" for name, value in terms.items() if name != "epoch")
-        raise NonFiniteLossError(
-            f"The loss is not a finite number in epoch {epoch} ({values}). The checkpoints of earlier epochs are kept. "
-            "Lower the learning rate, for example --set training.learning_rate=5e-5."
-        )
+    def _carry(self, z: Tensor, targets: Tensor) -> Tensor:
+        for _ in range(self.config.training.rollout_steps):
+            z = step(self.field, z, targets, self.config.training.alpha)
+        return z
+
+    def _check_bounded(self, losses: Losses, epoch: int) -> None:
+        """Stop where the loss is not finite or has exploded, and name the term that did it."""
+        loss = float(losses.total.detach())
+        values = {name: float(value.detach()) for name, value in losses.terms.items()}
+        self._check_finite(loss, values, epoch, f"; largest is {losses.largest()}")
+        if self.first_loss is None:
+            self.first_loss = abs(loss)
+        factor = self.config.training.explosion_factor
+        if abs(loss) > factor * max(self.first_loss, 1.0):
+            raise NonFiniteLossError(
+                f"The loss has exploded to {loss:g} in epoch {epoch}, mostly by {losses.largest()} "
+                f"({_listing(values)}). {ADVICE} Or raise training.explosion_factor ({factor:g})."
+            )
+
+    def _check_finite(self, loss: float, terms: Mapping[str, float], epoch: int, largest: str = "") -> None:
+        if not math.isfinite(loss):
+            raise NonFiniteLossError(
+                f"The loss is not a finite number in epoch {epoch} ({_listing(terms)}{largest}). {ADVICE}"
+            )
 
     def _checkpoint(self, epoch: int) -> Checkpoint:
         return Checkpoint(
@@ -242,43 +268,51 @@ class _Run:
             data_fingerprint=self.fingerprint,
             seen_ids=self.seen_ids,
             seen_digests=self.seen_digests,
+            seen_identities=self.seen_identities,
             history=self.history,
             training_state={
                 "optimizer": self.optimizer.state_dict(),
                 "generator": self.generator.get_state(),
+                "objective": self.objective.state(),
                 "best": self.best,
+                "first_loss": self.first_loss,
+                "seconds": self.seconds,
             },
         )
 
-    def _write_log(self) -> None:
-        with atomic_write(self.folder / "logs" / "metrics.jsonl", "w") as file:
-            file.writelines(json.dumps(record) + "\n" for record in self.history)
-
-    def _write_run(self, state: str, seconds: float) -> None:
-        content: dict[str, Any] = {
-            "state": state,
-            "fclf": __version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
-            "device": str(self.device),
-            "threads": torch.get_num_threads(),
-            "seed": self.config.training.seed,
-            "attributes": list(self.names),
-            "rows": self.split_sizes,
-            "data_fingerprint": self.fingerprint,
-            "epochs": len(self.history),
-            "seconds": round(seconds, 3),
-        }
-        write_json(self.folder / "run.json", content)
+    def _record(self, state: str) -> None:
+        self.folder.write_run(
+            {
+                "state": state,
+                "device": str(self.device),
+                "seed": self.config.training.seed,
+                "attributes": list(self.names),
+                "rows": {"train": len(self.train_rows.z), "val": len(self.val_rows.z)},
+                "data_fingerprint": self.fingerprint,
+                "epochs": len(self.history),
+                "seconds": round(self.seconds, 3),
+            }
+        )
 
 
-def _accumulate(sums: dict[str, float], losses: Losses) -> None:
-    for name, value in {"loss": losses.total.detach(), **_detached(losses)}.items():
-        sums[name] = sums.get(name, 0.0) + float(value)
+ADVICE = (
+    "The checkpoints of earlier epochs are kept. Lower the learning rate, for example "
+    "--set training.learning_rate=5e-5, or the weight of that term."
+)
 
 
-def _detached(losses: Losses) -> dict[str, Tensor]:
-    return {name: value.detach() for name, value in losses.terms.items()}
+def _listing(terms: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:g}" for name, value in terms.items() if name not in ("epoch", "learning_rate"))
+
+
+def _is_due(epoch: int, every: int, last: int) -> bool:
+    return every > 0 and (epoch % every == 0 or epoch == last)
+
+
+def _add(sums: dict[str, float], losses: Losses, more: Mapping[str, Tensor | float]) -> None:
+    for name, value in {"loss": losses.total.detach(), **losses.terms, **more}.items():
+        number = float(value.detach()) if isinstance(value, Tensor) else value
+        sums[name] = sums.get(name, 0.0) + number
 
 
 def _cosine(settings: TrainingConfig, epoch: int) -> float:
@@ -292,6 +326,8 @@ def _device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type not in ("cpu", "cuda", "mps", "xpu"):
+            raise RuntimeError(f"'{device.type}' cannot train.")
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         raise InputError(
@@ -313,29 +349,3 @@ def _check_labels(rows: EmbeddingSet) -> None:
             f"Attributes that do not vary in the train rows cannot be learned: {', '.join(constant)}. "
             "Leave them out with --attributes."
         )
-
-
-def _clear(folder: Path, overwrite: bool) -> None:
-    """Make room for a run: an earlier one is refused, or removed when the user said so."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--output-dir {folder} is a file; name a folder.")
-    left = [folder / name for name in ("checkpoints", "logs", "config.yaml", "run.json") if (folder / name).exists()]
-    if left and not overwrite:
-        raise InputError(
-            f"--output-dir {folder} holds a run already ({', '.join(path.name for path in left)}). "
-            "Type --resume to continue it, --overwrite to remove it first, or name another folder."
-        )
-    for path in left:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
-
-
-def _differences(old: Config, new: Config) -> str:
-    def flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-        out: dict[str, Any] = {}
-        for key, value in values.items():
-            out |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-        return out
-
-    before, after = flat(old.model_dump()), flat(new.model_dump())
-    keys = [key for key in {**before, **after} if before.get(key) != after.get(key)]
-    return ", ".join(f"{key} {before.get(key)} -> {after.get(key)}" for key in keys)

@@ -112,3 +112,12 @@ def test_different_changes_to_one_combination_are_different_groups():
         ((0, 1), (1, 1), 80, 40),
         ((1,), (1, 1), 40, 40),
     ]
+
+
+def test_taken_edits_keep_their_source_and_labels():
+    plan = plan_edits(labels(20), NAMES, "multi")
+    taken = plan.take(np.array([7, 3, 3]))
+    for position, number in enumerate((7, 3, 3)):
+        assert taken.source[position] == plan.source[number]
+        assert taken.original[position].tolist() == plan.original[number].tolist()
+        assert taken.flips[position].tolist() == plan.flips[number].tolist()

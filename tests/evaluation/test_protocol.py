@@ -1,5 +1,6 @@
 """The protocol on planted data: what each row of the table must read, and what is refused."""
 
+import importlib.util
 from dataclasses import replace
 
 import numpy as np
@@ -269,6 +270,128 @@ def test_points_are_of_the_sampled_edits_and_paths_start_at_their_sources(still,
     flips = {frozenset(pair) for pair in zip(names[points.original_codes], names[points.target_codes], strict=True)}
     assert frozenset({"none", "Smiling+Young"}) not in flips
     assert all(len(pair) == 2 for pair in flips)
+
+
+def test_paths_of_a_flow_that_stands_still(still):
+    paths = still.metrics.paths
+    assert paths.edits == still.flow.sampled
+    assert len(paths.times) == len(paths.target_share) == 11
+    assert paths.target_share == pytest.approx([paths.target_share[0]] * 11, abs=0.005)
+    assert paths.auc == pytest.approx(still.flow.linear.success, abs=0.02)
+    assert (paths.monotone, paths.efficiency) == (1, 1)
+
+
+def test_paths_of_a_flow_to_one_point_are_geodesics_and_end_with_its_success(collapsed):
+    paths, flow = collapsed.metrics.paths, collapsed.flow
+    assert paths.efficiency == pytest.approx(1, abs=1e-4)
+    assert paths.target_share[-1] == pytest.approx(flow.linear.success)
+    assert paths.target_share[0] < 0.3
+    assert paths.monotone < 0.8  # toward Smiling for those who should lose it
+
+
+def test_paths_are_of_the_flow_and_of_its_target(small, monkeypatch):
+    def corners(z, y):
+        return torch.nn.functional.pad(0.3 * (y - 0.5), (0, DIM - 2))
+
+    monkeypatch.setattr(Checkpoint, "flow", lambda self: Flow(corners, steps=5, step_size=1.0))
+    paths = evaluate(checkpoint(small), small).metrics.paths
+    assert paths.monotone > 0.95
+    assert np.diff(paths.target_share).min() >= 0
+    assert paths.target_share[-1] > 0.75
+    assert set(paths.auc_by_attribute) == set(NAMES)
+    assert 0.9 < paths.efficiency <= 1
+
+
+def test_leakage_of_the_table(data, table):
+    assert table["held-out real"].leakage is None
+    np.testing.assert_array_equal(np.array(table["do nothing"].leakage), 0)
+    np.testing.assert_allclose(table["flow"].leakage, 0, atol=1e-4)
+    shift = np.array(table["shift x1"].leakage)
+    assert (np.diag(shift) > 1).all()
+    assert np.abs(shift - np.diag(np.diag(shift))).max() < 0.2  # the planted attributes are independent
+    rows = data.part("test")
+    z, y = rows.embeddings.astype(np.float64), rows.attributes
+    plan = plan_edits(y, NAMES, "each")
+    edited = controls(data.part("train"))["shift x1"](z[plan.source], plan.original, plan.target)
+    linear = Judges.fit(data.part("judge"), 0).linear
+    before, after = linear.logits(z), linear.logits(edited)
+    spread = before.std(axis=0)
+    for k in range(2):
+        for judged in range(2):
+            own = [
+                (after[i, judged] - before[plan.source[i], judged]) * (1 if plan.target[i, k] else -1) / spread[judged]
+                for i in range(len(plan))
+                if plan.original[i, k] != plan.target[i, k]
+            ]
+            assert shift[k, judged] == pytest.approx(np.mean(own))
+
+
+def test_the_field_is_measured_at_sources_and_targets(small, monkeypatch, still):
+    assert still.metrics.field.rows == 32
+    assert still.metrics.field.jacobian_rms == 0  # it stands still
+    seen = []
+
+    def field(z, y):
+        seen.append((z.detach()[0].numpy(), y.detach()[0].numpy()))
+        return 0.01 * z * (1 + y.sum(dim=1, keepdim=True))
+
+    monkeypatch.setattr(Checkpoint, "flow", lambda self: Flow(field))
+    report = evaluate(checkpoint(small), small)
+    counts = report.points.code_names[report.points.target_codes[:32]]
+    flags = np.array([0 if name == "none" else 1 + name.count("+") for name in counts])
+    assert report.metrics.field.divergence_mean == pytest.approx(0.01 * DIM * (1 + flags).mean(), rel=1e-5)
+    assert report.metrics.field.curl_rms == pytest.approx(0, abs=1e-6)
+    assert all(abs(np.linalg.norm(z) - 1) < 1e-5 for z, _ in seen)
+
+
+def test_flipbooks_are_of_sampled_edits(small, still, collapsed):
+    for report in (still, collapsed):
+        points = report.points
+        assert points.flipbook_rows.shape == points.flipbook_distances.shape == (11, 8)
+        assert len(set(points.flipbook_source.tolist())) == 8
+        np.testing.assert_array_equal(points.flipbook_rows[0], points.flipbook_source)
+        np.testing.assert_allclose(points.flipbook_distances[0], 0, atol=1e-6)
+        assert points.flipbook_unique[0] == 1
+    assert still.points.flipbook_unique[-1] == 1
+    np.testing.assert_array_equal(still.points.flipbook_rows[-1], still.points.flipbook_source)
+    assert collapsed.points.flipbook_unique[-1] == 1 / 8
+
+
+def test_the_history_of_the_run_is_in_the_report_and_checked(small, tmp_path):
+    history = [{"epoch": 1.0, "contrastive": 2.0, "identity": 0.1}, {"epoch": 2.0, "contrastive": float("nan")}]
+    report = evaluate(replace(checkpoint(small), history=history), small)
+    assert report.metrics.history == [history[0], {"epoch": 2.0, "contrastive": None}]
+    assert [check.ok for check in report.metrics.checks][4] is False
+    report.save(tmp_path)
+    assert Report.load(tmp_path).metrics == report.metrics
+
+
+def test_combinations_are_counted(small):
+    lopsided = replace(small, attributes=small.attributes * (small.attributes.sum(axis=1, keepdims=True) < 2))
+    metrics = evaluate(checkpoint(lopsided), lopsided).metrics
+    assert metrics.combinations == {"possible": 4, "train": 3, "evaluated": 3, "targets": 4}
+
+
+def test_the_bands_are_read_from_the_flow_and_the_epoch(small, still, collapsed):
+    for report in (still, collapsed):
+        measured = {reading.name: reading.measured for reading in report.metrics.bands.tables}
+        assert measured["silhouette by target"] == report.flow.silhouettes["flowed_by_target"]
+        assert measured["silhouette by original"] == report.flow.silhouettes["flowed_by_original"]
+        assert measured["cluster purity"] == report.flow.purity["10"]
+        assert measured["green dots in regions"] == report.flow.distinct_destinations
+        assert report.metrics.bands.current_stage == "4-7"
+    late = evaluate(replace(checkpoint(small), epoch=40), small)
+    assert late.metrics.bands.current_table == "After 30+ epochs"
+
+
+def test_the_projection_is_chosen_and_named(small, still):
+    assert still.metrics.projection == "pca"
+    if importlib.util.find_spec("umap") is None:
+        pytest.skip("umap-learn is not installed")
+    umap = evaluate(checkpoint(small), small, projection="auto")
+    assert umap.metrics.projection == "umap"
+    assert umap.metrics.table == evaluate(checkpoint(small), small).metrics.table
+    assert umap.points.explained.shape == (0,)
 
 
 def test_a_report_of_an_evaluation_comes_back_whole(still, tmp_path):

@@ -6,8 +6,14 @@ from importlib import resources
 import numpy as np
 import pytest
 
+from fclf.config import Config
 from fclf.errors import InputError
+from fclf.evaluation.bands import read_bands
+from fclf.evaluation.checks import check_run
+from fclf.evaluation.readings import FieldScores, PathScores
 from fclf.evaluation.results import GroupScores, JudgeScores, Metrics, PlotPoints, Report, Row
+
+COMBINATIONS = {"possible": 4, "train": 4, "evaluated": 3, "targets": 4}
 
 
 def row(name):
@@ -39,6 +45,7 @@ def row(name):
         sampled=40,
         collapsed=["für Täler"],
         groups=[group],
+        leakage=[[1.5, None], [-0.25, 0.0]],
     )
 
 
@@ -56,7 +63,25 @@ def report():
         trained_on_this_data=True,
         epoch=3,
         config={"loss": {"temperature": 0.07}},
+        history=[{"epoch": 1.0, "loss": 0.123456789012345, "gradient_norm": None}],
+        combinations=COMBINATIONS,
         table=[row("flow"), row("do nothing")],
+        paths=PathScores(
+            edits=5,
+            times=[0.0, 1.0],
+            target_share=[0.1, 0.9],
+            auc=0.5,
+            auc_by_attribute={"a": 0.5},
+            monotone=1.0,
+            tolerance=0.01,
+            efficiency=0.9,
+        ),
+        field=FieldScores(
+            rows=2, divergence_mean=-1.0, divergence_rms=1.5, curl_mean=0.5, curl_rms=0.6, jacobian_rms=2.0
+        ),
+        bands=read_bands(row("flow"), 3),
+        checks=check_run([], Config(), COMBINATIONS),
+        projection="pca",
         notes=["few rows"],
     )
     points = PlotPoints(
@@ -67,6 +92,11 @@ def report():
         target_codes=np.arange(5)[::-1].copy(),
         code_names=np.array(["none", "a", "b", "a+b", "Bart"]),
         explained=np.array([0.5, 0.2]),
+        flipbook_edits=np.arange(2),
+        flipbook_source=np.array([4, 9]),
+        flipbook_rows=np.array([[4, 9], [1, 1]]),
+        flipbook_distances=np.array([[0.0, 0.0], [0.25, 0.5]]),
+        flipbook_unique=np.array([1.0, 0.5]),
     )
     return Report(metrics, points)
 

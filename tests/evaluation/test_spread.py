@@ -9,6 +9,7 @@ from fclf.evaluation.spread import (
     distances,
     distinct_points,
     energy_distance,
+    linked,
     rank_one,
     recall,
     rms_spread,
@@ -171,6 +172,14 @@ def test_distinct_points_are_one_on_a_collapse_and_all_on_spread_points():
     assert distinct_points(x[:1] + 1e-9 * x, 1e-6) == 1
     assert distinct_points(x, 1e-3) == 80
     assert distinct_points(x[np.arange(80) % 3], 1e-3) == 3
+
+
+def test_linked_points_have_one_number_and_others_have_not():
+    x = np.array([[0.0], [5.0], [0.9], [1.8], [5.5]])
+    numbers = linked(x, 1.0)
+    assert numbers[0] == numbers[2] == numbers[3] != numbers[1] == numbers[4]
+    assert sorted(set(numbers.tolist())) == [0, 1]
+    assert len(set(linked(x, 0.4).tolist())) == 5
 
 
 def test_distinct_points_link_along_a_chain():

@@ -7,12 +7,28 @@ from hypothesis import strategies as st
 from torch.autograd import grad, gradcheck
 from torch.testing import assert_close
 
-from fclf.losses.contrastive import pairwise_infonce, pairwise_mse, prototype_infonce, prototypes
+from fclf.losses import contrastive
+from fclf.losses.contrastive import agreement, batch_prototypes, pairwise_mse
+from fclf.losses.prototypes import BatchPrototypes
 
 
 def numbered(labels):
     """Codes 0..C-1 without a gap."""
     return torch.tensor([sorted(set(labels)).index(label) for label in labels])
+
+
+def attributes(codes):
+    """Attributes whose combinations are the codes."""
+    return torch.stack([(codes >> bit) & 1 for bit in range(4)], dim=1).double()
+
+
+def prototype_infonce(z, codes, temperature, *, stop_gradient=False):
+    centres, own = BatchPrototypes(stop_gradient=stop_gradient)(z, attributes(codes), training=True)
+    return contrastive.prototype_infonce(z, centres, own, temperature)
+
+
+def pairwise_infonce(z, codes, temperature):
+    return contrastive.pairwise_infonce(z, agreement(attributes(codes)), temperature)
 
 
 CODES = st.lists(st.integers(0, 3), min_size=1, max_size=8).map(numbered)
@@ -71,7 +87,7 @@ def test_pairwise_mse_is_its_double_loop(random_unit, n, k, d, temperature, seed
 @given(codes=CODES, d=st.integers(2, 6), temperature=TEMPERATURES, seed=SEEDS)
 def test_prototype_infonce_is_its_double_loop(random_unit, codes, d, temperature, seed):
     z = random_unit(len(codes), d, seed)
-    assert_close(prototypes(z, codes), torch.stack(loop_prototypes(z, codes)))
+    assert_close(batch_prototypes(z, codes), torch.stack(loop_prototypes(z, codes)))
     expected = loop_prototype_infonce(z, codes, temperature)
     for stop_gradient in (False, True):  # a gradient's matter, not a value's
         assert_close(prototype_infonce(z, codes, temperature, stop_gradient=stop_gradient), expected)
@@ -146,3 +162,26 @@ def test_rows_gathered_by_combination_cost_less(loss):
     gathered, mixed = torch.stack([near, near, far, far]), torch.stack([near, far, far, near])
     assert loss(gathered, codes, 0.07) < 1e-5
     assert loss(mixed, codes, 0.07) > 0.5
+
+
+@given(n=st.integers(1, 6), k=st.integers(1, 7), share=st.sampled_from([0.5, 0.6, 0.8, 1.0]), seed=SEEDS)
+def test_agreement_counts_equal_attributes_zeros_included(n, k, share, seed):
+    y = torch.randint(0, 2, (n, k), generator=torch.Generator().manual_seed(seed)).double()
+    found = agreement(y, share)
+    for i in range(n):
+        for j in range(n):
+            same = sum(a == b for a, b in zip(y[i].tolist(), y[j].tolist(), strict=True))
+            assert found[i, j].item() == (same >= share * k - 1e-9)
+
+
+def test_all_zero_rows_are_positives_of_each_other():
+    assert agreement(torch.zeros(2, 5)).all()  # the reference's y @ y.T == K finds none here
+
+
+def test_rows_without_a_prototype_are_left_out(random_unit):
+    z, centres = random_unit(3, 4, 0).requires_grad_(), random_unit(2, 4, 1)
+    some = contrastive.prototype_infonce(z, centres, torch.tensor([0, -1, 1]), 0.5)
+    assert_close(some, contrastive.prototype_infonce(z[[0, 2]], centres, torch.tensor([0, 1]), 0.5))
+    nothing = contrastive.prototype_infonce(z, centres, torch.tensor([-1, -1, -1]), 0.5)
+    assert nothing.item() == 0
+    assert torch.equal(grad(nothing, z)[0], torch.zeros_like(z))

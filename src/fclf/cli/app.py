@@ -10,9 +10,11 @@ import typer
 
 from fclf import __version__
 from fclf.cli.common import note
+from fclf.cli.config_command import config_app
 from fclf.cli.demo_command import demo
 from fclf.cli.edit_command import edit
 from fclf.cli.evaluate_command import evaluate
+from fclf.cli.inspect_command import inspect
 from fclf.cli.train_command import train
 from fclf.errors import InputError, NonFiniteLossError
 
@@ -27,8 +29,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Learn attribute-conditioned flows over embeddings, edit with them, and see whether they collapse.",
 )
-for command in (train, evaluate, edit, demo):
+for command in (train, evaluate, edit, demo, inspect):
     app.command()(command)
+app.add_typer(config_app, name="config")
 
 
 @app.callback(invoke_without_command=True)
@@ -46,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         app(args=arguments, prog_name="fclf")
     except SystemExit as stop:  # how typer ends, a usage error (2) and an interrupt (130) included
         if stop.code == INTERRUPTED:
-            note("Interrupted. A training run continues with --resume.")
+            note("Interrupted. Nothing is half-written; a training run that had begun continues with --resume.")
         return stop.code if isinstance(stop.code, int) else 0
     except (InputError, OSError) as error:
         note(f"Error: {error}")

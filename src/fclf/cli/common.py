@@ -35,6 +35,14 @@ class EditMode(StrEnum):
     smiling = "smiling"
 
 
+class Map(StrEnum):
+    """Two-dimensional map of the figures."""
+
+    auto = "auto"
+    pca = "pca"
+    umap = "umap"
+
+
 class Shape(StrEnum):
     """Geometry of the planted embeddings."""
 
@@ -42,7 +50,9 @@ class Shape(StrEnum):
     cone = "cone"
 
 
-EmbeddingsOption = Annotated[Path, typer.Option("--embeddings", metavar="FILE", help="Embeddings, an .npz file.")]
+EmbeddingsOption = Annotated[
+    Path, typer.Option("--embeddings", metavar="FILE", help="Embeddings: .npz, .parquet or .pt.")
+]
 CheckpointOption = Annotated[
     Path,
     typer.Option("--checkpoint", metavar="FILE|DIR", help="A checkpoint, or a run folder (its best one)."),

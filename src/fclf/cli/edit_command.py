@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -18,13 +19,14 @@ from fclf.cli.common import (
     say_split,
     use_threads,
 )
+from fclf.cli.loading import LabelsFromOption, NormalizeOption, PartitionOption, load_embeddings
 from fclf.errors import InputError
 
 
 def edit(
     checkpoint: CheckpointOption,
     embeddings: EmbeddingsOption,
-    output: Annotated[Path, typer.Option(metavar="OUT.npz", help="Where to write the edited embeddings.")],
+    output: Annotated[Path, typer.Option(metavar="OUT", help="Edited embeddings, .npz or .parquet.")],
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="NAME=0|1", help="Attribute to set; repeatable.")
     ] = None,
@@ -32,6 +34,9 @@ def edit(
     split: Annotated[str | None, typer.Option(help="Edit the rows of this split only.")] = None,
     strength: Annotated[float, typer.Option(min=0, help="Scales the flow time; 0 changes nothing.")] = 1.0,
     labels: LabelsOption = Labels.binary,
+    labels_from: LabelsFromOption = None,
+    partition: PartitionOption = None,
+    normalize: NormalizeOption = False,
     threads: ThreadsOption = 1,
     as_json: JsonOption = False,
 ) -> None:
@@ -41,15 +46,21 @@ def edit(
     """
     use_threads(threads)
     from fclf.checkpoint import Checkpoint
-    from fclf.data.embeddings import EmbeddingSet
+    from fclf.data.formats import check_writable
 
-    if output.suffix != ".npz":
-        raise InputError(f"--output {output} ends in '{output.suffix}'; type a name that ends in .npz.")
+    check_writable(output)
     if output.exists() and output.samefile(embeddings):
         raise InputError(f"--output {output} is the input file; name another one.")
-    assign = dict(_assignment(text) for text in set_ or [])
+    assign = _assignments(set_ or [])
     model = Checkpoint.load(checkpoint)
-    data = EmbeddingSet.load(embeddings, labels=labels.value)
+    data = load_embeddings(
+        embeddings,
+        labels,
+        normalize=normalize,
+        labels_from=labels_from,
+        partition=partition,
+        split_seed=model.config.data.split_seed,
+    )
     if split is not None:
         say_split(data, model.config.data.split_seed)
         data = data.with_split(model.config.data.split_seed).part(split)
@@ -59,6 +70,14 @@ def edit(
         print_json({"output": str(output), "rows": len(edited)})
     else:
         typer.echo(f"Edited {len(edited)} rows: {output}")
+
+
+def _assignments(texts: Sequence[str]) -> dict[str, int]:
+    assign: dict[str, int] = {}
+    for name, value in map(_assignment, texts):
+        if assign.setdefault(name, value) != value:
+            raise InputError(f"--set {name} is given both 0 and 1; give it once.")
+    return assign
 
 
 def _assignment(text: str) -> tuple[str, int]:

@@ -14,12 +14,14 @@ from fclf.cli.common import (
     JsonOption,
     Labels,
     LabelsOption,
+    Map,
     ThreadsOption,
     console,
     print_json,
     say_split,
     use_threads,
 )
+from fclf.cli.loading import LabelsFromOption, NormalizeOption, PartitionOption, load_embeddings
 
 
 def evaluate(
@@ -28,7 +30,13 @@ def evaluate(
     output_dir: Annotated[Path, typer.Option(metavar="OUT", help="Gets transfer_metrics.json and figures.")],
     split: Annotated[str, typer.Option(help="Rows to edit: train, val or test.")] = "test",
     mode: Annotated[EditMode, typer.Option(help="Every row x every attribute, or a sample.")] = EditMode.each,
+    projection: Annotated[
+        Map, typer.Option(help="Map of the figures; auto is UMAP where umap-learn is installed.")
+    ] = Map.auto,
     labels: LabelsOption = Labels.binary,
+    labels_from: LabelsFromOption = None,
+    partition: PartitionOption = None,
+    normalize: NormalizeOption = False,
     threads: ThreadsOption = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of judges and samples.")] = 0,
     as_json: JsonOption = False,
@@ -39,15 +47,22 @@ def evaluate(
     """
     use_threads(threads)
     from fclf.checkpoint import Checkpoint
-    from fclf.data.embeddings import EmbeddingSet
     from fclf.evaluation import evaluate as judge
     from fclf.report import figures
+    from fclf.report.spec import bands_table, checks_table, diagnoses, stages_table, stop_rules
     from fclf.report.table import summary, terminal
 
     model = Checkpoint.load(checkpoint)
-    data = EmbeddingSet.load(embeddings, labels=labels.value)
+    data = load_embeddings(
+        embeddings,
+        labels,
+        normalize=normalize,
+        labels_from=labels_from,
+        partition=partition,
+        split_seed=model.config.data.split_seed,
+    )
     say_split(data, model.config.data.split_seed)
-    report = judge(model, data, split=split, mode=mode.value, seed=seed)
+    report = judge(model, data, split=split, mode=mode.value, seed=seed, projection=projection.value)
     drawn = figures.draw(report, output_dir / "figures")
     report.save(output_dir)
     if as_json:
@@ -57,7 +72,12 @@ def evaluate(
         f"{report.metrics.rows['edits']} edits of {report.metrics.rows['evaluated']} {split} rows, mode {mode.value}"
     )
     console().print(terminal(title, [(row.name, row) for row in report.metrics.table]))
-    for line in summary(report.metrics):
+    for line in (*summary(report.metrics), *diagnoses(report.metrics)):
+        typer.echo(line)
+    bands = report.metrics.bands
+    for table in (checks_table(report.metrics.checks), bands_table(report.metrics), stages_table(bands)):
+        console().print(table)
+    for line in stop_rules(bands):
         typer.echo(line)
     typer.echo(f"Metrics: {output_dir / 'transfer_metrics.json'}")
     typer.echo(f"Figures: {', '.join(str(path) for path in drawn)}")

@@ -20,6 +20,7 @@ from fclf.cli.common import (
     say_split,
     use_threads,
 )
+from fclf.cli.loading import LabelsFromOption, NormalizeOption, PartitionOption, load_embeddings
 from fclf.errors import InputError
 
 
@@ -36,6 +37,9 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     overwrite: OverwriteOption = False,
     labels: LabelsOption = Labels.binary,
+    labels_from: LabelsFromOption = None,
+    partition: PartitionOption = None,
+    normalize: NormalizeOption = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     threads: ThreadsOption = 1,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the recipe's training.seed.")] = None,
@@ -47,7 +51,7 @@ def train(
     """
     use_threads(threads)
     from fclf.config import load_config, recipes
-    from fclf.data.embeddings import EmbeddingSet
+    from fclf.evaluation.monitor import SpreadMonitor
     from fclf.train import train as train_field
 
     if resume and overwrite:
@@ -56,7 +60,14 @@ def train(
     if seed is not None:
         overrides.append(f"training.seed={seed}")
     settings = load_config(config, overrides)
-    data = EmbeddingSet.load(embeddings, labels=labels.value)
+    data = load_embeddings(
+        embeddings,
+        labels,
+        normalize=normalize,
+        labels_from=labels_from,
+        partition=partition,
+        split_seed=settings.data.split_seed,
+    )
     chosen = settings.data.attributes
     if attributes is not None:
         chosen = tuple(name.strip() for name in attributes.split(","))
@@ -67,7 +78,14 @@ def train(
     say_split(data, settings.data.split_seed)
     with progress_bar("Training", settings.training.num_epochs) as on_epoch:
         checkpoint = train_field(
-            data, settings, output_dir, resume=resume, overwrite=overwrite, device=device, on_epoch=on_epoch
+            data,
+            settings,
+            output_dir,
+            resume=resume,
+            overwrite=overwrite,
+            device=device,
+            on_epoch=on_epoch,
+            monitor=SpreadMonitor,
         )
     last = checkpoint.history[-1]
     if as_json:
@@ -77,5 +95,6 @@ def train(
             f"Trained {int(last['epoch'])} epochs on {', '.join(checkpoint.attribute_names)}: loss {last['loss']:.4f}, "
             f"validation {last['val_loss']:.4f}.\nCheckpoints: {output_dir / 'checkpoints'}\n"
             f"Next: fclf evaluate --checkpoint {output_dir} --embeddings {embeddings} "
+            f"{f'--labels-from {labels_from} ' if labels_from else ''}"
             f"--output-dir {output_dir / 'evaluation'}"
         )

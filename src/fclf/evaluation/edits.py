@@ -38,6 +38,10 @@ class EditPlan:
         """Where target and original differ, (m, K)."""
         return self.original != self.target
 
+    def take(self, edits: NDArray[np.intp]) -> EditPlan:
+        """Choose edits by their row numbers in the plan."""
+        return EditPlan(self.source[edits], self.original[edits], self.target[edits])
+
 
 @dataclass(frozen=True)
 class Group:

@@ -11,13 +11,14 @@ from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float64, Int8
+from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 
 from fclf.data.embeddings import EmbeddingSet
 from fclf.errors import InputError
 
-__all__ = ["Judge", "Judges", "LinearJudge", "MLPJudge", "Standardiser"]
+__all__ = ["Judge", "Judges", "LinearJudge", "MLPJudge", "Standardiser", "cell_shares"]
 
 
 class Judge(Protocol):
@@ -134,3 +135,23 @@ class Judges:
         if inputs.spread == 0:
             raise InputError(f"The {len(z)} judge rows are all the same embedding, so nothing can be judged.")
         return cls(LinearJudge.fit(inputs, z, y), MLPJudge.fit(inputs, z, y, seed), len(z))
+
+
+def cell_shares(
+    right: NDArray[np.bool_], asked: NDArray[np.bool_], value: Int8[np.ndarray, "n K"], names: tuple[str, ...]
+) -> dict[str, float]:
+    """Share of judgements that are right, for each attribute x value; cells that nobody asks about are left out.
+
+    Args:
+        right: whether each judgement is, (n, K).
+        asked: which judgements count, (n, K).
+        value: the value that each ought to have.
+        names: of the K attributes.
+    """
+    cells = {}
+    for k, name in enumerate(names):
+        for to in (1, 0):
+            rows = asked[:, k] & (value[:, k] == to)
+            if rows.any():
+                cells[f"{name}={to}"] = float(right[rows, k].mean())
+    return cells

@@ -9,9 +9,9 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
 
 from fclf.errors import InputError
+from fclf.evaluation.readings import Check, FieldScores, Model, PathScores, SpecBands
 from fclf.files import existing_file, read_npz, write_json, write_npz
 
 __all__ = ["LOST_SPREAD", "GroupScores", "JudgeScores", "Metrics", "PlotPoints", "Report", "Row"]
@@ -22,11 +22,7 @@ LOST_SPREAD = 0.5
 """A group that keeps less than this share of the real variance is reported as collapsed."""
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class JudgeScores(_Model):
+class JudgeScores(Model):
     """What one judge says of the edits."""
 
     success: float
@@ -39,7 +35,7 @@ class JudgeScores(_Model):
     cells: dict[str, float]
 
 
-class GroupScores(_Model):
+class GroupScores(Model):
     """Edits that make one change and end at one combination, against real rows of that combination."""
 
     change: list[str]
@@ -54,7 +50,7 @@ class GroupScores(_Model):
     recall: float
 
 
-class Row(_Model):
+class Row(Model):
     """One row of the table: a flow or a control."""
 
     name: str
@@ -83,9 +79,12 @@ class Row(_Model):
     collapsed: list[str]
     """Groups that keep less than half of the real variance, and other signs of collapse, in words."""
     groups: list[GroupScores]
+    leakage: list[list[float | None]] | None = None
+    """Mean shift of the linear judge's logits, in their standard deviations on unedited rows and in the direction
+    of the edit: rows are the edited attribute, columns the judged one. None for rows that are not edits."""
 
 
-class Metrics(_Model):
+class Metrics(Model):
     """Content of `transfer_metrics.json`; keys are stable within a schema version."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -100,14 +99,24 @@ class Metrics(_Model):
     trained_on_this_data: bool
     epoch: int
     config: dict[str, Any]
+    history: list[dict[str, float | None]]
+    """Mean losses of each epoch of training; null for a number that was not finite."""
+    combinations: dict[str, int]
+    """Attribute combinations: possible, in the train rows, in the evaluated rows, and targets of the edits."""
     table: list[Row]
     """The flow first, then the controls."""
+    paths: PathScores
+    field: FieldScores
+    bands: SpecBands
+    checks: list[Check]
+    projection: Literal["pca", "umap"]
+    """The map of the plotted points."""
     notes: list[str]
 
 
 @dataclass(frozen=True)
 class PlotPoints:
-    """Two-dimensional coordinates of a sample of edits; the axes are fitted on the originals."""
+    """Two-dimensional coordinates of a sample of edits, in a map fitted on the originals; and a few flipbooks."""
 
     original: NDArray[np.float64]
     flowed: NDArray[np.float64]
@@ -117,7 +126,17 @@ class PlotPoints:
     target_codes: NDArray[np.int64]
     code_names: NDArray[np.str_]
     explained: NDArray[np.float64]
-    """Share of the originals' variance along each axis."""
+    """Share of the originals' variance along each axis; empty for UMAP."""
+    flipbook_edits: NDArray[np.int64]
+    """(b,): positions in the sample of the edits that are followed; their sources are different rows."""
+    flipbook_source: NDArray[np.int64]
+    """(b,): row number of each source among the evaluated rows."""
+    flipbook_rows: NDArray[np.int64]
+    """(t, b): row number of the nearest evaluated row at each time, which may be the source."""
+    flipbook_distances: NDArray[np.float64]
+    """(t, b): cosine distance to it."""
+    flipbook_unique: NDArray[np.float64]
+    """(t,): share of different rows among the nearest."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ __all__ = [
     "distances",
     "distinct_points",
     "energy_distance",
+    "linked",
     "rank_one",
     "recall",
     "rms_spread",
@@ -72,7 +73,13 @@ def recall(
 
 def distinct_points(x: Float64[np.ndarray, "n d"], tolerance: float) -> int:
     """Number of single-linkage clusters when points within `tolerance` of one another are linked."""
-    return int(connected_components(csr_array(distances(x, x) <= tolerance), directed=False)[0])
+    return int(linked(x, tolerance).max()) + 1
+
+
+def linked(x: Float64[np.ndarray, "n d"], tolerance: float) -> NDArray[np.intp]:
+    """Number of each point's single-linkage cluster, counted from 0 without a gap."""
+    numbers = connected_components(csr_array(distances(x, x) <= tolerance), directed=False)[1]
+    return np.asarray(numbers, dtype=np.intp)
 
 
 def rank_one(

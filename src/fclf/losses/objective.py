@@ -3,27 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fclf.config import LossConfig, PairwiseMSEConfig
-from fclf.data.targets import combination_codes
-from fclf.losses.contrastive import pairwise_infonce, pairwise_mse, prototype_infonce
-from fclf.losses.regularizers import squared_movement
+from fclf.config import LossConfig, PairwiseMSEConfig, PrototypeInfoNCEConfig
+from fclf.data.targets import flip_attributes
+from fclf.flow import VectorField
+from fclf.losses.contrastive import agreement, pairwise_infonce, pairwise_mse, prototype_infonce
+from fclf.losses.prototypes import BatchPrototypes, MovingAveragePrototypes, PrototypeSource, RealPrototypes
+from fclf.losses.regularizers import JacobianProbe, curl, divergence, probe_jacobian, smoothness, squared_distance
 
 __all__ = ["Losses", "Objective", "Rollout"]
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """What a batch became: all that a term may look at."""
+    """What a batch became: all that a term may look at. What several terms need is computed once, when asked for."""
 
     start: Float[Tensor, "n d"]
-    end: Float[Tensor, "n d"]
     targets: Float[Tensor, "n K"]
+    field: VectorField
+    carry: Callable[[Tensor, Tensor], Tensor]
+    """Destinations of embeddings for target attributes."""
+    generator: torch.Generator
+    training: bool = True
+
+    @cached_property
+    def end(self) -> Float[Tensor, "n d"]:
+        """Destinations of the batch."""
+        return self.carry(self.start, self.targets)
+
+    @cached_property
+    def probe(self) -> JacobianProbe:
+        """Random products with the field's Jacobian at the start."""
+        return probe_jacobian(self.field, self.start, self.targets, self.generator)
 
 
 @dataclass(frozen=True)
@@ -32,46 +50,90 @@ class Losses:
 
     total: Float[Tensor, ""]
     terms: dict[str, Float[Tensor, ""]]
+    weights: dict[str, float] = field(default_factory=dict)
+
+    def largest(self) -> str:
+        """The term that weighs most, a term that is not finite first."""
+
+        def size(name: str) -> float:
+            value = abs(self.weights[name] * float(self.terms[name].detach()))
+            return value if value < torch.inf else torch.inf  # NaN counts as infinite
+
+        return max(self.terms, key=size)
 
 
 Term = Callable[[Rollout], Tensor]
 
 
 class Objective:
-    """Weighted sum of the terms that `config` gives a weight above 0; the others are not computed."""
+    """Weighted sum of the terms that `config` gives a weight above 0; the others are not computed.
 
-    def __init__(self, config: LossConfig) -> None:
-        def identity(r: Rollout) -> Tensor:
-            return squared_movement(r.start, r.end, config.identity_reduction)
+    Args:
+        config: weights and kinds.
+        real: training embeddings and attributes, for prototypes of real rows.
+    """
 
+    def __init__(self, config: LossConfig, real: tuple[Tensor, Tensor] | None = None) -> None:
+        self.config = config
+        self.prototypes = _prototype_source(config, real)
         weighted: dict[str, tuple[float, Term]] = {
-            "contrastive": (config.lambda_contrastive, _contrastive(config)),
-            "identity": (config.lambda_identity, identity),
+            "contrastive": (config.lambda_contrastive, self._contrastive),
+            "identity": (config.lambda_identity, self._identity),
+            "separation": (config.lambda_separation, self._separation),
+            "curl": (config.lambda_curl, lambda r: curl(r.probe, config.jacobian_reduction)),
+            "div": (config.lambda_div, lambda r: divergence(r.probe, config.jacobian_reduction)),
+            "smoothness": (config.lambda_smoothness, lambda r: smoothness(r.probe, config.jacobian_reduction)),
+            "magnitude": (config.lambda_magnitude, lambda r: r.field(r.start, r.targets).square().sum(-1).mean()),
         }
         self.terms = {name: entry for name, entry in weighted.items() if entry[0] > 0}
 
     def __call__(self, rollout: Rollout) -> Losses:
         """Compute every term once."""
         values = {name: term(rollout) for name, (_, term) in self.terms.items()}
-        total = torch.zeros((), dtype=rollout.end.dtype, device=rollout.end.device)
+        total = rollout.start.new_zeros(())
         for name, (weight, _) in self.terms.items():
             total = total + weight * values[name]
-        return Losses(total, values)
+        return Losses(total, values, {name: weight for name, (weight, _) in self.terms.items()})
 
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint must keep to continue."""
+        return self.prototypes.state()
 
-def _contrastive(config: LossConfig) -> Term:
-    kind = config.contrastive
-    tau = config.temperature
-    if isinstance(kind, PairwiseMSEConfig):
-        return lambda r: pairwise_mse(r.end, r.targets, tau)
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from a checkpoint."""
+        self.prototypes.restore(state)
 
-    def prototype_loss(r: Rollout) -> Tensor:
-        codes = combination_codes(r.targets)
+    def _contrastive(self, r: Rollout) -> Tensor:
+        kind, tau = self.config.contrastive, self.config.temperature
+        if isinstance(kind, PairwiseMSEConfig):
+            return pairwise_mse(r.end, r.targets, tau)
+        if not isinstance(kind, PrototypeInfoNCEConfig):
+            return pairwise_infonce(r.end, agreement(r.targets, kind.agreement), tau)
         loss = r.end.new_zeros(())
         if kind.prototype_weight:
-            loss = loss + kind.prototype_weight * prototype_infonce(r.end, codes, tau, stop_gradient=kind.stop_gradient)
+            centres, own = self.prototypes(r.end, r.targets, training=r.training)
+            loss = loss + kind.prototype_weight * prototype_infonce(r.end, centres, own, tau)
         if kind.pairwise_weight:
-            loss = loss + kind.pairwise_weight * pairwise_infonce(r.end, codes, tau)
+            loss = loss + kind.pairwise_weight * pairwise_infonce(r.end, agreement(r.targets), tau)
         return loss
 
-    return prototype_loss
+    def _identity(self, r: Rollout) -> Tensor:
+        return squared_distance(r.start, r.end, self.config.identity_reduction)
+
+    def _separation(self, r: Rollout) -> Tensor:
+        """FIX 4: away from where the same rows would go with one random attribute of the target wrong."""
+        wrong = flip_attributes(r.targets, r.generator, max_flips=1)
+        return -squared_distance(r.end, r.carry(r.start, wrong), self.config.identity_reduction)
+
+
+def _prototype_source(config: LossConfig, real: tuple[Tensor, Tensor] | None) -> PrototypeSource:
+    kind = config.contrastive
+    if not isinstance(kind, PrototypeInfoNCEConfig) or kind.prototypes in ("batch", "stop_gradient"):
+        return BatchPrototypes(
+            stop_gradient=isinstance(kind, PrototypeInfoNCEConfig) and kind.prototypes == "stop_gradient"
+        )
+    if kind.prototypes == "moving_average":
+        return MovingAveragePrototypes() if kind.momentum is None else MovingAveragePrototypes(kind.momentum)
+    if real is None:
+        raise ValueError("prototypes of real rows need `real`, the training embeddings and attributes")
+    return RealPrototypes(*real)

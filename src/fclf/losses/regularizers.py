@@ -1,22 +1,93 @@
-"""Terms that restrain the flow."""
+"""Terms that restrain the flow: how far it moves, and what its Jacobian does."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["squared_movement"]
+from fclf.flow import VectorField
+
+__all__ = ["JacobianProbe", "Reduction", "curl", "divergence", "probe_jacobian", "smoothness", "squared_distance"]
+
+Reduction = Literal["sum", "mean"]
+"""Over dimensions: the sum does not depend on how many there are, the mean is what the reference takes."""
 
 
-def squared_movement(
-    start: Float[Tensor, "n d"], end: Float[Tensor, "n d"], reduction: Literal["sum", "mean"] = "sum"
+def squared_distance(
+    x: Float[Tensor, "n d"], y: Float[Tensor, "n d"], reduction: Reduction = "sum"
 ) -> Float[Tensor, ""]:
-    r"""The identity term: mean over rows of $\|z_\mathrm{end} - z_\mathrm{start}\|^2$.
+    r"""Mean over rows of $\|x - y\|^2$; of source and destination, the identity term.
 
     With `reduction="mean"` the squares are averaged over dimensions instead of summed, as in the reference: 1/d
     of the above, so that an identity weight of 1.0 at d = 512 weighs the squared distance by 0.002.
     """
-    squares = (end - start).square()
+    squares = (x - y).square()
     return squares.sum(dim=-1).mean() if reduction == "sum" else squares.mean()
+
+
+@dataclass(frozen=True)
+class JacobianProbe:
+    r"""Two independent random directions and what the Jacobian $J = \partial v/\partial z$ makes of them.
+
+    Everything below is estimated from these two forward-mode products, each about two field passes, whatever d:
+    the exact divergence takes d of them, and central differences 2d field passes.
+    """
+
+    u: Float[Tensor, "n d"]
+    """Standard normal, as is `w`: $\\mathbb{E}[u u^\\top] = I$."""
+    w: Float[Tensor, "n d"]
+    ju: Float[Tensor, "n d"]
+    jw: Float[Tensor, "n d"]
+
+
+def probe_jacobian(
+    field: VectorField, z: Float[Tensor, "n d"], y: Float[Tensor, "n K"], generator: torch.Generator
+) -> JacobianProbe:
+    """Multiply two random directions per row by the Jacobian of the field, in forward mode.
+
+    Gradients flow through the products to the field's parameters. `generator` is on the CPU.
+    """
+    u, w = (torch.randn(z.shape, generator=generator, dtype=z.dtype).to(z.device) for _ in range(2))
+
+    def product(direction: Tensor) -> Tensor:
+        return torch.func.jvp(lambda x: field(x, y), (z,), (direction,))[1]
+
+    return JacobianProbe(u, w, product(u), product(w))
+
+
+def divergence(probe: JacobianProbe, reduction: Reduction = "sum") -> Float[Tensor, ""]:
+    r"""Unbiased estimate of the mean over rows of the squared divergence $(\operatorname{tr} J)^2$.
+
+    $u^\top J u$ estimates the trace (Hutchinson, 1989, https://doi.org/10.1080/03610918908812806). Its square would
+    overestimate the squared trace by its variance; the product of two independent estimates does not. It can be
+    negative. With `reduction="mean"` the divergence is the mean and not the sum of $\partial v_i/\partial z_i$.
+    """
+    product = (probe.u * probe.ju).sum(-1) * (probe.w * probe.jw).sum(-1)
+    d = probe.u.shape[-1]
+    return product.mean() / (d**2 if reduction == "mean" else 1)
+
+
+def curl(probe: JacobianProbe, reduction: Reduction = "sum") -> Float[Tensor, ""]:
+    r"""Unbiased estimate of the mean over rows of $\tfrac12\|J - J^\top\|_F^2 = \sum_{i<j}(J_{ij} - J_{ji})^2$.
+
+    In three dimensions this is the squared length of the curl; it is zero for a gradient field. From
+    $\mathbb{E}(u^\top A w)^2 = \|A\|_F^2$ for independent directions. With `reduction="mean"` it is the mean over
+    the d(d-1)/2 pairs.
+    """
+    skew = (probe.u * probe.jw).sum(-1) - (probe.w * probe.ju).sum(-1)
+    d = probe.u.shape[-1]
+    return skew.square().mean() / 2 / (max(d * (d - 1) // 2, 1) if reduction == "mean" else 1)
+
+
+def smoothness(probe: JacobianProbe, reduction: Reduction = "sum") -> Float[Tensor, ""]:
+    r"""Unbiased estimate of the mean over rows of $\|J\|_F^2$, which is small where the field changes slowly.
+
+    From $\mathbb{E}\|J u\|^2 = \|J\|_F^2$. With `reduction="mean"` it is the mean over the $d^2$ entries.
+    """
+    squares = (probe.ju.square().sum(-1) + probe.jw.square().sum(-1)) / 2
+    d = probe.u.shape[-1]
+    return squares.mean() / (d**2 if reduction == "mean" else 1)

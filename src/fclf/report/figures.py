@@ -1,4 +1,4 @@
-"""Figures of a report: colour-blind-safe, the same limits in paired plots."""
+"""Figures of a report: maps of the edits here, curves and matrices beside; the same limits in paired plots."""
 
 from __future__ import annotations
 
@@ -12,19 +12,27 @@ from numpy.typing import NDArray
 
 from fclf.evaluation.results import PlotPoints, Report
 from fclf.files import atomic_write
+from fclf.report.curves import loss_curves, path_curve
+from fclf.report.matrices import combinations, leakage
+from fclf.report.palette import COLOURS, REST
 
 __all__ = ["draw"]
 
-# Okabe & Ito, Color Universal Design, 2008: seven colours that everybody can tell apart; grey is the rest.
-COLOURS = ("#0072B2", "#E69F00", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#009E73")
-REST = "#B5B5B5"
 START, END, PATH = "#0072B2", "#009E73", "#8C8C8C"
 
 
 def draw(report: Report, folder: str | Path) -> list[Path]:
-    """Draw `destinations.png` and `trajectories.png` into `folder`."""
+    """Draw every figure of the report into `folder`; `loss_curves.png` only where the run kept a history."""
     matplotlib.use("Agg")
-    figures = {"destinations": _destinations(report), "trajectories": _trajectories(report)}
+    figures = {
+        "destinations": _destinations(report),
+        "trajectories": _trajectories(report),
+        "leakage": leakage(report),
+        "paths": path_curve(report),
+        "combinations": combinations(report),
+    }
+    if report.metrics.history:
+        figures["loss_curves"] = loss_curves(report.metrics)
     paths = []
     for name, figure in figures.items():
         path = Path(folder) / f"{name}.png"
@@ -96,11 +104,14 @@ def _label(
     left: NDArray[np.object_] | tuple[Axes, ...],
     points: PlotPoints,
 ) -> None:
-    first, second = points.explained
+    x, y = "UMAP 1 of the originals (no unit)", "UMAP 2"
+    if len(points.explained):
+        first, second = points.explained
+        x, y = f"principal axis 1 of the originals ({first:.0%} of their variance)", f"principal axis 2 ({second:.0%})"
     for axis in bottom:
-        axis.set_xlabel(f"principal axis 1 of the originals ({first:.0%} of their variance)", fontsize=8)
+        axis.set_xlabel(x, fontsize=8)
     for axis in left:
-        axis.set_ylabel(f"principal axis 2 ({second:.0%})", fontsize=8)
+        axis.set_ylabel(y, fontsize=8)
 
 
 def _title(report: Report) -> str:

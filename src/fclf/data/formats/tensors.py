@@ -1,0 +1,64 @@
+"""The reference's `train_embeddings.pt`: a bare tensor (n, d), its rows in the order of the annotation list."""
+
+from __future__ import annotations
+
+import warnings
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from fclf.errors import InputError
+from fclf.files import atomic_write
+
+__all__ = ["read_tensor", "write_tensor"]
+
+FLOATS = (torch.float16, torch.float32, torch.float64)
+
+
+def read_tensor(path: Path, what: str) -> NDArray[Any]:
+    """Read a dense tensor of float16, 32 or 64 as an array; nothing in the file is executed.
+
+    Raises:
+        InputError: if the file is damaged, holds more than tensors and plain values, or is not one such tensor.
+    """
+    try:
+        if zipfile.is_zipfile(path):  # torch does not look at the checksums; files older than torch 1.6 have none
+            with zipfile.ZipFile(path) as archive:
+                damaged = archive.testzip()
+            if damaged:
+                raise InputError(f"{what}: {path} is damaged: the checksum of its part {damaged} is wrong.")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch warns about its own storage classes in files of the older format
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (InputError, PermissionError):
+        raise
+    except Exception as error:  # a damaged or foreign file can raise nearly anything
+        raise InputError(
+            f"{what}: {path} cannot be read as a tensor ({type(error).__name__}). It may be truncated or hold pickled "
+            "objects; torch.save(embeddings, path) with a tensor (n, d) writes such a file."
+        ) from error
+    if isinstance(content, dict):
+        keys = ", ".join(repr(key) for key in list(content)[:5]) or "nothing"
+        raise InputError(
+            f"{what}: {path} holds a dictionary ({keys}); a bare tensor (n, d) was expected: "
+            "torch.save(content['embeddings'], path), with the key that holds it."
+        )
+    if not isinstance(content, torch.Tensor):
+        raise InputError(f"{what}: {path} holds a {type(content).__name__}; a bare tensor (n, d) was expected.")
+    if content.layout != torch.strided or content.dtype not in FLOATS:
+        raise InputError(
+            f"{what}: {path} holds a tensor of type {content.dtype}, layout {content.layout}; dense float16, 32 or 64 "
+            "was expected: torch.save(tensor.to_dense().float(), path)."
+        )
+    array: NDArray[Any] = content.detach().numpy()
+    return array
+
+
+def write_tensor(path: Path, embeddings: NDArray[Any]) -> None:
+    """Write one array as a bare tensor; the file is whole or absent."""
+    with atomic_write(path) as file:
+        torch.save(torch.from_numpy(np.ascontiguousarray(embeddings)), file)

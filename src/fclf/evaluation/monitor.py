@@ -1,0 +1,71 @@
+"""What training asks every few epochs: does the flow of the val rows still have the spread of real rows?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float64
+
+from fclf.data.embeddings import EmbeddingSet
+from fclf.evaluation.edits import plan_edits
+from fclf.evaluation.geometry import silhouette
+from fclf.evaluation.spread import total_variance
+from fclf.flow import Flow
+
+__all__ = ["SpreadMonitor"]
+
+MIN_ROWS = 20
+MAX_EDITS = 20_000
+
+
+class SpreadMonitor:
+    """Silhouette by target and variance ratio of the val rows, every row x every attribute.
+
+    Variances are compared with the *train* rows of the target combination, as the val rows of one are few, in groups
+    of `MIN_ROWS` edits and real rows or more. Judges are not asked: they wait for the evaluation.
+
+    At most `MAX_EDITS` edits are made, of val rows drawn at random.
+
+    Args:
+        train: real rows to compare with.
+        val: rows to edit.
+        seed: of the sample of `sample` edits.
+        sample: edits in the silhouette, which compares all pairs.
+    """
+
+    def __init__(self, train: EmbeddingSet, val: EmbeddingSet, *, seed: int = 0, sample: int = 1000) -> None:
+        rows = np.random.default_rng(seed).permutation(len(val))[: max(1, MAX_EDITS // len(val.attribute_names))]
+        val = val.take(np.sort(rows))
+        labels = np.asarray(val.attributes)
+        self.plan = plan_edits(labels, val.attribute_names, "each")
+        self.z = torch.from_numpy(val.embeddings)[self.plan.source]
+        self.y = torch.from_numpy(self.plan.target).float()
+        self.codes = np.unique(self.plan.target, axis=0, return_inverse=True)[1].reshape(-1)
+        self.sample = np.random.default_rng(seed).permutation(len(self.plan))[:sample]
+        self.groups = self._groups(train)
+
+    def _groups(self, train: EmbeddingSet) -> list[tuple[np.ndarray, float]]:
+        """Edits of each group of the same change and target, and the variance of real rows there."""
+        real, combinations = train.embeddings.astype(np.float64), np.asarray(train.attributes)
+        keys = np.concatenate([self.plan.flips, self.plan.target], axis=1)
+        found, member = np.unique(keys, axis=0, return_inverse=True)
+        groups = []
+        for number, key in enumerate(found):
+            edits = np.flatnonzero(member.reshape(-1) == number)
+            rows = np.flatnonzero((combinations == key[combinations.shape[1] :]).all(axis=1))
+            if min(len(edits), len(rows)) >= MIN_ROWS and np.ptp(real[rows], axis=0).any():
+                groups.append((edits, total_variance(real[rows])))
+        return groups
+
+    def __call__(self, flow: Flow) -> Mapping[str, float]:
+        """`silhouette_by_target` and `variance_ratio`, each where it is defined."""
+        ends: Float64[np.ndarray, "m d"] = flow.edit(self.z, self.y).double().numpy()
+        found = {}
+        by_target = silhouette(ends[self.sample], self.codes[self.sample])
+        if by_target is not None:
+            found["silhouette_by_target"] = by_target
+        if self.groups:
+            found["variance_ratio"] = float(np.mean([total_variance(ends[rows]) / var for rows, var in self.groups]))
+        return found
