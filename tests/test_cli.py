@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -106,7 +107,7 @@ def test_evaluate_writes_metrics_and_figures_and_prints_the_controls(embeddings,
     out = capsys.readouterr().out
     for name in ("flow", "do nothing", "target mean", "shift x1.5", "held-out real"):
         assert name in out
-    for name in ("The spec's bands, epoch 2", "after 5 (now)", "'overtrained'", "4 unique combinations", "AUC"):
+    for name in ("The spec's bands, epoch ", "after 5 (now)", "'overtrained'", "4 unique combinations", "AUC"):
         assert name in out
     metrics = json.loads((tmp_path / "transfer_metrics.json").read_text())
     assert metrics["schema_version"] == 1
@@ -119,7 +120,7 @@ def test_evaluate_writes_metrics_and_figures_and_prints_the_controls(embeddings,
     again = json.loads(capsys.readouterr().out)
     assert again["rows"]["edits"] == again["rows"]["evaluated"]
     assert (metrics["projection"], again["projection"]) == ("pca", "umap" if find_spec("umap") else "pca")
-    assert len(metrics["history"]) == 2
+    assert len(metrics["history"]) == metrics["epoch"]
 
 
 def test_evaluation_refuses_judges_from_the_training_rows(embeddings, run_dir, tmp_path, capsys):
@@ -279,3 +280,26 @@ def test_people_that_training_has_seen_cannot_be_judges(embeddings, run_dir, tmp
     base = ["evaluate", "--checkpoint", str(run_dir), "--embeddings", str(tmp_path / "leaky.npz")]
     assert main([*base, "--output-dir", str(tmp_path / "out")]) == 2
     assert "people" in capsys.readouterr().err
+
+
+def test_a_file_with_some_of_the_recipes_attributes_is_told_what_to_type(tmp_path, capsys):
+    data = planted(300, 8)[0]
+    arrays = {
+        "embeddings": data.embeddings,
+        "attributes": data.attributes[:, :2],
+        "attribute_names": ["Smiling", "Young"],
+    }
+    EmbeddingSet.from_arrays(arrays).save(tmp_path / "two.npz")
+    assert train(tmp_path / "two.npz", tmp_path / "run") == 2
+    assert "--attributes Smiling,Young" in capsys.readouterr().err
+
+
+def test_the_next_line_can_be_pasted(tmp_path, capsys):
+    data = planted(600, 8)[0]
+    signed = np.where(data.attributes == 1, 1, -1)
+    np.savez(
+        tmp_path / "my faces.npz", embeddings=data.embeddings, attributes=signed, attribute_names=data.attribute_names
+    )
+    assert train(tmp_path / "my faces.npz", tmp_path / "my run", "--labels", "signed") == 0
+    line = capsys.readouterr().out.splitlines()[-1].removeprefix("Next: fclf ")
+    assert main([*shlex.split(line), "--projection", "pca"]) == 0

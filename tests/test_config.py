@@ -250,7 +250,8 @@ def test_overrides_replace_values_in_order():
 
 def test_overrides_reach_nested_sections_lists_and_nothing():
     config = load_config(
-        "fclf_config", ["loss.contrastive.prototypes=stop_gradient", "data.attributes=[Smiling, Male]", "data.split_seed=3"]
+        "fclf_config",
+        ["loss.contrastive.prototypes=stop_gradient", "data.attributes=[Smiling, Male]", "data.split_seed=3"],
     )
     assert config.loss.contrastive == PrototypeInfoNCEConfig(prototypes="stop_gradient")
     assert config.data.attributes == ("Smiling", "Male")

@@ -20,6 +20,7 @@ def flow(
         gap_closed=None,
         variance_ratio=variance,
         smallest_variance_ratio=variance,
+        spread_kept=variance,
         recall=None,
         movement=movement,
         step_distance=step,
@@ -54,7 +55,7 @@ def test_the_tables_are_those_of_the_specification(shared):
         "step distance": "Step distance:",
     }
     for table, bands in TABLES.items():
-        section = text.split(f"### {table} ")[1].split("###")[0]
+        section = text.split(f"### {table.replace('epochs', 'Epochs')} ")[1].split("###")[0]
         for name, start in lines.items():
             words = next(line for line in section.splitlines() if line.startswith(start)).split()
             numbers = [float(word) for word in words if word[0].isdigit()]

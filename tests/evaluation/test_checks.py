@@ -104,6 +104,8 @@ def test_gradients_explode_beyond_ten_times_the_median(largest, ok):
     found = check(5, history(gradient_norm=(1.0, largest, 1.0)))
     assert found.ok is ok
     assert ("5e-5" in found.note) is not ok
+    early = check(5, history(gradient_norm=(largest, 1.0, 1.0)))
+    assert early.ok is ok
 
 
 def test_a_number_that_is_not_finite_is_found_in_any_term():

@@ -73,3 +73,4 @@ def test_there_are_no_more_books_than_sources():
     source = np.array([3, 3, 5, 3])
     book = flipbook(Z[None, source], source, Z)
     assert book.edits.tolist() == [0, 2]
+    assert book.unique.tolist() == [1]

@@ -149,7 +149,7 @@ def test_the_target_mean_succeeds_and_is_called_collapsed(table):
     mean = table["target mean"]
     assert mean.distinct_destinations == 4
     assert any("4 distinct points" in sign for sign in mean.collapsed)
-    assert sum("variance" in sign for sign in mean.collapsed) == 8
+    assert sum("of the real variance" in sign for sign in mean.collapsed) == 8
     assert mean.variance_ratio < 0.01
     assert mean.recall == 0
     assert mean.rank1 < 0.1
@@ -178,7 +178,7 @@ def test_a_flow_to_one_point_is_measured_and_called_collapsed(collapsed):
     flow = collapsed.flow
     assert flow.distinct_destinations == 1
     assert "all destinations are one point" in flow.collapsed
-    assert sum("variance" in sign for sign in flow.collapsed) == 8
+    assert sum("of the real variance" in sign for sign in flow.collapsed) == 8
     assert flow.variance_ratio == pytest.approx(0, abs=1e-6)
     assert flow.smallest_variance_ratio == pytest.approx(0, abs=1e-6)
     assert flow.recall == 0
@@ -471,3 +471,31 @@ def test_data_that_do_not_fit_are_refused(small):
         evaluate(checkpoint(small), small, split="tset")
     with pytest.raises(InputError, match="cannot teach 'Young'"):
         evaluate(checkpoint(small), replace(small, attributes=small.attributes * np.array([1, 0], np.int8)))
+
+
+def test_a_collapse_is_seen_without_a_single_comparable_group(small):
+    to_one_point = evaluate(checkpoint(small, np.eye(DIM)[0]), small, mode="single").flow
+    assert to_one_point.variance_ratio is None
+    assert to_one_point.spread_kept < 1e-3
+    assert any("of the variance of their sources" in sign for sign in to_one_point.collapsed)
+    stays = evaluate(checkpoint(small), small, mode="single").flow
+    assert stays.spread_kept == pytest.approx(1, abs=1e-4)
+    assert stays.collapsed == []
+
+
+def test_sources_narrower_than_their_targets_real_rows_are_no_collapse():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, (3000, 1))
+    x = np.eye(DIM)[0] * 4 + rng.normal(size=(3000, DIM)) * np.where(y == 1, 1.2, 0.3)
+    wide = EmbeddingSet.from_arrays(
+        {
+            "embeddings": x / np.linalg.norm(x, axis=1, keepdims=True),
+            "attributes": y,
+            "attribute_names": ["wide"],
+        }
+    ).with_split()
+    report = evaluate(checkpoint(wide, names=("wide",)), wide)
+    rows = {row.name: row for row in report.metrics.table}
+    assert rows["do nothing"].smallest_variance_ratio < 0.3
+    assert rows["do nothing"].collapsed == rows["shift x1"].collapsed == []
+    assert rows["target mean"].collapsed

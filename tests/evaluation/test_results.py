@@ -26,6 +26,7 @@ def row(name):
         energy_source=0.3,
         energy_edited=-0.01,
         variance_ratio=0.9,
+        spread_kept=0.9,
         recall=0.8,
     )
     return Row(
@@ -36,6 +37,7 @@ def row(name):
         gap_closed=1 / 3,
         variance_ratio=0.9,
         smallest_variance_ratio=0.9,
+        spread_kept=0.9,
         recall=0.8,
         movement=0.123456789012345,
         step_distance=None,

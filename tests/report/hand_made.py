@@ -25,6 +25,7 @@ def row(name="flow", collapsed=(), kept=0.9):
         gap_closed=None,
         variance_ratio=0.5,
         smallest_variance_ratio=0.4,
+        spread_kept=0.5,
         recall=0.25,
         movement=1.5,
         step_distance=0.15,

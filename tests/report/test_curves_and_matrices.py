@@ -93,6 +93,7 @@ def test_leakage_compares_the_flow_with_the_shift_on_one_scale_around_zero():
     assert left.images[0].get_clim() == right.images[0].get_clim() == (-4, 4)
     np.testing.assert_array_equal(right.images[0].get_array(), [[3.0, 0.0], [0.0, -4.0]])
     assert [text.get_text() for text in left.texts] == ["+1.50", "-0.25", "-", "-"]
+    assert left.texts[1].get_position() == (1, 0)  # a edited, b judged: first row, second column
     assert [tick.get_text() for tick in left.get_xticklabels()] == ["a", "b"]
 
 

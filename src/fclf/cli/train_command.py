@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -71,9 +72,16 @@ def train(
     chosen = settings.data.attributes
     if attributes is not None:
         chosen = tuple(name.strip() for name in attributes.split(","))
-    elif config in recipes() and chosen is not None and not set(chosen) & set(data.attribute_names):
-        note(f"None of the recipe's attributes is in the file; learning all of its {len(data.attribute_names)}.")
-        chosen = None
+    elif config in recipes() and chosen is not None and data.attributes is not None:
+        there = [name for name in chosen if name in data.attribute_names]
+        if not there:
+            note(f"None of the recipe's attributes is in the file; learning all of its {len(data.attribute_names)}.")
+            chosen = None
+        elif len(there) < len(chosen):
+            raise InputError(
+                f"The file has {', '.join(there)} of the recipe's attributes {', '.join(chosen)}. Say which to learn: "
+                f"--attributes {','.join(there)}"
+            )
     settings = settings.model_copy(update={"data": settings.data.model_copy(update={"attributes": chosen})})
     say_split(data, settings.data.split_seed)
     with progress_bar("Training", settings.training.num_epochs) as on_epoch:
@@ -91,10 +99,14 @@ def train(
     if as_json:
         print_json({"output_dir": str(output_dir), "attributes": list(checkpoint.attribute_names), "last": last})
     else:
+        following = ["fclf", "evaluate", "--checkpoint", str(output_dir), "--embeddings", str(embeddings)]
+        following += ["--labels", labels.value] if labels != Labels.binary else []
+        following += ["--labels-from", str(labels_from)] if labels_from else []
+        following += ["--partition", partition] if partition else []
+        following += ["--normalize"] if normalize else []
+        following += ["--output-dir", str(output_dir / "evaluation")]
         typer.echo(
             f"Trained {int(last['epoch'])} epochs on {', '.join(checkpoint.attribute_names)}: loss {last['loss']:.4f}, "
             f"validation {last['val_loss']:.4f}.\nCheckpoints: {output_dir / 'checkpoints'}\n"
-            f"Next: fclf evaluate --checkpoint {output_dir} --embeddings {embeddings} "
-            f"{f'--labels-from {labels_from} ' if labels_from else ''}"
-            f"--output-dir {output_dir / 'evaluation'}"
+            f"Next: {shlex.join(following)}"
         )

@@ -101,11 +101,12 @@ class Bench:
         """Measure one row of the table."""
         scores = {key: self._judge(judge, edited, self.before[key]) for key, judge in _both(self.judges)}
         groups = [
-            self._group(g, edited[g.edits], self.z[g.real], energy, number)
+            self._group(g, self.sources[g.edits], edited[g.edits], self.z[g.real], energy, number)
             for number, (g, energy) in enumerate(zip(self.groups, self.energy_source, strict=True))
         ]
         remainder = self.judges.linear.remainder
-        row = self._row(name, scores, groups, edited[self.sample], self.codes["target"][self.sample])
+        kept = self._spread_kept(edited)
+        row = self._row(name, scores, groups, edited[self.sample], self.codes["target"][self.sample], kept)
         sampled = self.sources[self.sample], edited[self.sample]
         silhouettes = {
             f"{state}_by_{by}": silhouette(x, self.codes[by][self.sample])
@@ -140,10 +141,11 @@ class Bench:
             order = np.random.default_rng((self.seed, number)).permutation(g.real)
             half, other = order[: len(order) // 2], order[len(order) // 2 :]
             energy = energy_distance(self.z[self.plan.source[g.edits]], self.z[other])
-            groups.append(self._group(replace(g, edits=half), self.z[half], self.z[other], energy, number))
+            sources = self.sources[g.edits]
+            groups.append(self._group(replace(g, edits=half), sources, self.z[half], self.z[other], energy, number))
         codes = np.unique(self.y, axis=0, return_inverse=True)[1].reshape(-1)
         rows = np.random.default_rng(self.seed).permutation(len(self.z))[:MAX_SAMPLE]
-        row = self._row("held-out real", scores, groups, self.z[rows], codes[rows])
+        row = self._row("held-out real", scores, groups, self.z[rows], codes[rows], None)
         return row.model_copy(update={"silhouettes": {"flowed_by_target": silhouette(self.z[rows], codes[rows])}})
 
     def _row(
@@ -153,6 +155,7 @@ class Bench:
         groups: list[GroupScores],
         x: Matrix,
         codes: NDArray[np.int64],
+        spread_kept: float | None,
     ) -> Row:
         """What every row of the table has, edits or not."""
         distinct = distinct_points(x, self.tolerance)
@@ -179,7 +182,8 @@ class Bench:
             },
             distinct_destinations=distinct,
             sampled=len(x),
-            collapsed=_collapses(groups, distinct, combinations, len(x)),
+            spread_kept=spread_kept,
+            collapsed=_collapses(groups, spread_kept, distinct, combinations, len(x)),
             groups=groups,
         )
 
@@ -201,7 +205,20 @@ class Bench:
             cells=cells,
         )
 
-    def _group(self, group: Group, edited: Matrix, real: Matrix, energy_source: float, number: int) -> GroupScores:
+    def _spread_kept(self, edited: Matrix) -> float | None:
+        """Variance within edits of one change and target, over that of their sources: needs no real rows."""
+        keys = np.concatenate([self.plan.flips, self.plan.target], axis=1)
+        member = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
+        after = before = 0.0
+        for number in range(member.max() + 1):
+            rows = np.flatnonzero(member == number)
+            after += float(edited[rows].var(axis=0).sum()) * len(rows)
+            before += float(self.sources[rows].var(axis=0).sum()) * len(rows)
+        return after / before if before > 0 else None
+
+    def _group(
+        self, group: Group, sources: Matrix, edited: Matrix, real: Matrix, energy_source: float, number: int
+    ) -> GroupScores:
         rng = np.random.default_rng((self.seed, number))  # the same subsample for every row of the table
         return GroupScores(
             change=[self.names[k] for k in group.change],
@@ -211,6 +228,7 @@ class Bench:
             energy_source=energy_source,
             energy_edited=energy_distance(edited, real),
             variance_ratio=total_variance(edited) / total_variance(real),
+            spread_kept=total_variance(edited) / max(total_variance(sources), np.finfo(np.float64).tiny),
             recall=recall(edited, real, rng),
         )
 
@@ -219,15 +237,24 @@ def _both(judges: Judges) -> tuple[tuple[str, Judge], tuple[str, Judge]]:
     return ("linear", judges.linear), ("mlp", judges.mlp)
 
 
-def _collapses(groups: list[GroupScores], distinct: int, combinations: int, sampled: int) -> list[str]:
-    """Signs of collapse in words; empty where there are none."""
+def _collapses(
+    groups: list[GroupScores], spread_kept: float | None, distinct: int, combinations: int, sampled: int
+) -> list[str]:
+    """Signs of collapse in words; empty where there are none.
+
+    A group counts where it has lost its spread by both measures, against real rows and against its own sources:
+    sources that are narrower than the real rows of their target were so before the edit.
+    """
     found = []
     if distinct == 1:
         found.append("all destinations are one point")
     elif distinct <= combinations < sampled:
         found.append(f"{sampled} edits end at {distinct} distinct points, no more than there are combinations")
+    if spread_kept is not None and spread_kept < LOST_SPREAD:
+        found.append(f"edits keep {spread_kept:.1%} of the variance of their sources")
     for g in groups:
-        if g.variance_ratio < LOST_SPREAD:
-            target = "+".join(name for name, value in g.target.items() if value) or "none"
-            found.append(f"flipping {'+'.join(g.change)} toward {target} leaves {g.variance_ratio:.1%} of the variance")
+        if max(g.variance_ratio, g.spread_kept) < LOST_SPREAD:
+            change = ", ".join(f"{name} to {g.target[name]}" for name in g.change)
+            target = "+".join(name for name, value in g.target.items() if value) or "no attribute"
+            found.append(f"{change}, ending at {target}: {g.variance_ratio:.1%} of the real variance")
     return found

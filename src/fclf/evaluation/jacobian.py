@@ -40,16 +40,16 @@ def field_scores(field: VectorField, z: Float[Tensor, "n d"], y: Float[Tensor, "
     Jacobian that no gradient of a potential has. Both are of the velocity in all of $\mathbb{R}^d$, which is what
     the specification's regularisers weigh, not of its part tangent to the sphere. Memory grows with n d^2.
     """
-    exact = jacobians(field, z, y).double()
-    divergence = exact.diagonal(dim1=1, dim2=2).sum(-1)
-    curl = torch.linalg.matrix_norm((exact - exact.mT) / 2)
+    exact = jacobians(field, z, y)
+    divergence = exact.diagonal(dim1=1, dim2=2).sum(-1).double()
+    curl = torch.linalg.matrix_norm(exact - exact.mT).double() / 2
     return FieldScores(
         rows=len(z),
         divergence_mean=divergence.mean().item(),
         divergence_rms=_rms(divergence),
         curl_mean=curl.mean().item(),
         curl_rms=_rms(curl),
-        jacobian_rms=_rms(torch.linalg.matrix_norm(exact)),
+        jacobian_rms=_rms(torch.linalg.matrix_norm(exact).double()),
     )
 
 

@@ -19,7 +19,7 @@ __all__ = ["LOST_SPREAD", "GroupScores", "JudgeScores", "Metrics", "PlotPoints",
 SCHEMA_VERSION: Literal[1] = 1
 
 LOST_SPREAD = 0.5
-"""A group that keeps less than this share of the real variance is reported as collapsed."""
+"""Edits that keep less than this share of the variance, of real rows and of their sources, have collapsed."""
 
 
 class JudgeScores(Model):
@@ -47,6 +47,8 @@ class GroupScores(Model):
     energy_edited: float
     variance_ratio: float
     """Variance of the edited rows over that of the real rows."""
+    spread_kept: float
+    """Variance of the edited rows over that of their own sources."""
     recall: float
 
 
@@ -63,6 +65,8 @@ class Row(Model):
     variance_ratio: float | None
     """Mean over groups."""
     smallest_variance_ratio: float | None
+    spread_kept: float | None
+    """Variance within edits of one change and target over that of their sources, pooled: measured on any data."""
     recall: float | None
     """Mean over groups."""
     movement: float | None
@@ -77,7 +81,7 @@ class Row(Model):
     """Single-linkage clusters at 1e-3 of the real spread, among `sampled` edits."""
     sampled: int
     collapsed: list[str]
-    """Groups that keep less than half of the real variance, and other signs of collapse, in words."""
+    """Signs of collapse, in words."""
     groups: list[GroupScores]
     leakage: list[list[float | None]] | None = None
     """Mean shift of the linear judge's logits, in their standard deviations on unedited rows and in the direction

@@ -83,7 +83,7 @@ def summary(metrics: Metrics) -> Sequence[str]:
     if flow.collapsed:
         shown = flow.collapsed[:4]
         more = f"; and {len(flow.collapsed) - len(shown)} more" if len(flow.collapsed) > len(shown) else ""
-        lines.append(f"COLLAPSE: {'; '.join(shown)}{more}. (A group collapses below {LOST_SPREAD:.0%}.)")
+        lines.append(f"COLLAPSE: {'; '.join(shown)}{more}. (Less than {LOST_SPREAD:.0%} is a collapse.)")
     if not metrics.trained_on_this_data:
         lines.append("The checkpoint was trained on other data than these.")
     return [*lines, *metrics.notes]
