@@ -49,7 +49,8 @@ def test_evaluation_takes_the_specifications_arguments(folder):
     run(folder, sys.executable, "scripts/train_fclf.sh", *quick(), "--overwrite")
     command = "scripts/evaluate_attribute_transfer.py"
     checkpoint = "results/fclf_training/checkpoints/fclf_latest.pt"
-    run(folder, sys.executable, command, "--checkpoint", checkpoint, "--output_dir", "results/transfer_eval_latest")
+    output = "results/transfer_eval_latest"
+    run(folder, sys.executable, command, "--checkpoint", checkpoint, "--output_dir", output, "--projection", "pca")
     metrics = json.loads((folder / "results/transfer_eval_latest/transfer_metrics.json").read_text())
     assert metrics["epoch"] == 2
     logs = list((folder / "results/fclf_training/logs").glob("events.out.tfevents*"))
