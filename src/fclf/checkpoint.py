@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from fclf.config import Config, parse_config
 from fclf.data.embeddings import EmbeddingSet, attribute_positions
+from fclf.data.formats.tensors import load_plain
 from fclf.data.targets import edit_targets
 from fclf.errors import InputError
 from fclf.field import TargetField
@@ -159,11 +159,7 @@ class Checkpoint:
         """
         path = _find(Path(path))
         try:
-            with zipfile.ZipFile(path) as archive:
-                damaged = archive.testzip()  # torch does not look at the checksums
-            if damaged:
-                raise InputError(f"{path} is damaged: the checksum of its part {damaged} is wrong.")
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = load_plain(path)
         except InputError:
             raise
         except Exception as error:  # a damaged or foreign file can raise nearly anything

@@ -14,9 +14,26 @@ from numpy.typing import NDArray
 from fclf.errors import InputError
 from fclf.files import atomic_write
 
-__all__ = ["read_tensor", "write_tensor"]
+__all__ = ["load_plain", "read_tensor", "write_tensor"]
 
 FLOATS = (torch.float16, torch.float32, torch.float64)
+
+
+def load_plain(path: Path) -> Any:
+    """What `torch.save` wrote, if it is tensors and plain values; nothing in the file is executed.
+
+    Raises:
+        InputError: if a checksum is wrong, which torch does not look at.
+        Exception: nearly any, for a file that is damaged in another way or holds more; callers say what they wanted.
+    """
+    if zipfile.is_zipfile(path):  # files older than torch 1.6 are no archives and have no checksums
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged:
+            raise InputError(f"{path} is damaged: the checksum of its part {damaged} is wrong.")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch warns about its own storage classes in files of the older format
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def read_tensor(path: Path, what: str) -> NDArray[Any]:
@@ -26,14 +43,7 @@ def read_tensor(path: Path, what: str) -> NDArray[Any]:
         InputError: if the file is damaged, holds more than tensors and plain values, or is not one such tensor.
     """
     try:
-        if zipfile.is_zipfile(path):  # torch does not look at the checksums; files older than torch 1.6 have none
-            with zipfile.ZipFile(path) as archive:
-                damaged = archive.testzip()
-            if damaged:
-                raise InputError(f"{what}: {path} is damaged: the checksum of its part {damaged} is wrong.")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch warns about its own storage classes in files of the older format
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_plain(path)
     except (InputError, PermissionError):
         raise
     except Exception as error:  # a damaged or foreign file can raise nearly anything
