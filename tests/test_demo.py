@@ -1,13 +1,20 @@
 import pytest
 
 from fclf import demo
+from fclf.cli import main
 from fclf.evaluation.results import Report
 
 
 @pytest.fixture(scope="module")
 def result(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo")
-    return folder, demo.run_demo(folder)
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "EPOCHS", 12)
+        run_demo = demo.run_demo
+        patch.setattr(demo, "run_demo", lambda *a, **k: found.append(run_demo(*a, **k)) or found[0])
+        assert main(["demo", "--output-dir", str(folder)]) == 0
+    return folder, found[0]
 
 
 def test_the_prototype_recipe_collapses_and_the_controls_do_not(result):

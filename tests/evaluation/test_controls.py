@@ -3,12 +3,23 @@
 import numpy as np
 import pytest
 
+from fclf.closed.linear import DoNothing, Shift, least_squares_effects
 from fclf.data.embeddings import EmbeddingSet
-from fclf.evaluation.controls import DoNothing, Shift, controls, least_squares_effects
+from fclf.evaluation.controls import controls
 from fclf.evaluation.spread import distinct_points
 
 COMBINATIONS = np.array([[0, 0], [0, 1], [1, 0]], dtype=np.int8)  # nobody has both
 BOTH = np.array([[1, 1]], dtype=np.int8)
+
+NAMES = [
+    "do nothing",
+    "target mean",
+    "shift x1",
+    "shift x1.5",
+    "quantile shift",
+    "quantile shift x1.15",
+    "quantile shift, half controlled",
+]
 
 
 def unit(x):
@@ -28,7 +39,15 @@ def as_double(data):
 
 
 def test_the_controls_and_their_order(train):
-    assert list(controls(train)) == ["do nothing", "target mean", "shift x1", "shift x1.5"]
+    assert list(controls(train)) == [
+        "do nothing",
+        "target mean",
+        "shift x1",
+        "shift x1.5",
+        "quantile shift",
+        "quantile shift x1.15",
+        "quantile shift, half controlled",
+    ]
 
 
 def test_least_squares_recovers_planted_effects_exactly_without_noise():
@@ -103,7 +122,18 @@ def test_target_mean_of_an_unseen_combination_is_what_the_effects_predict(train)
     np.testing.assert_allclose(found[0], unit(intercept + effects[0] + effects[1]), atol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["do nothing", "target mean", "shift x1", "shift x1.5"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "do nothing",
+        "target mean",
+        "shift x1",
+        "shift x1.5",
+        "quantile shift",
+        "quantile shift x1.15",
+        "quantile shift, half controlled",
+    ],
+)
 def test_controls_return_unit_vectors_and_leave_their_input_alone(train, name):
     z, y = as_double(train)
     before = z.copy()

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from fclf.closed.probe import Standardiser
 from fclf.data.embeddings import EmbeddingSet
 from fclf.errors import InputError
-from fclf.evaluation.judges import Judges, LinearJudge, MLPJudge, Standardiser
+from fclf.evaluation.judges import Judges, LinearJudge, MLPJudge
 
 DIM, NAMES = 16, ("Smiling", "Young", "Rare")
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from fclf.closed.probe import Standardiser
 from fclf.evaluation.edits import EditPlan
-from fclf.evaluation.judges import LinearJudge, Standardiser
+from fclf.evaluation.judges import LinearJudge
 from fclf.evaluation.paths import FALL_TOLERANCE, measure_paths
 
 NAMES = ("a", "b")

@@ -20,7 +20,8 @@ from fclf.field import TargetField
 from fclf.flow import Flow
 
 DIM, NAMES = 16, ("Smiling", "Young")
-ORDER = ["flow", "do nothing", "target mean", "shift x1", "shift x1.5", "held-out real"]
+QUANTILE = ["quantile shift", "quantile shift x1.15", "quantile shift, half controlled"]
+ORDER = ["flow", "do nothing", "target mean", "shift x1", "shift x1.5", *QUANTILE, "held-out real"]
 
 
 def planted(n=3000, seed=0):

@@ -1,97 +1,29 @@
-"""Edits that need no training, fitted on the train rows: what every result is read against."""
+"""The edits that every result is read against, fitted on the train rows."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float64, Int8
 
+from fclf.closed.linear import ClosedForm, DoNothing, Shift, TargetMean, least_squares_effects
+from fclf.closed.quantile import QuantileShift
 from fclf.data.embeddings import EmbeddingSet
 
-__all__ = ["Control", "DoNothing", "Shift", "TargetMean", "controls", "least_squares_effects"]
+__all__ = ["controls"]
 
 
-class Control(Protocol):
-    """Carries embeddings `z` with attributes `y` to attributes `target`."""
-
-    def __call__(
-        self, z: Float64[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"], target: Int8[np.ndarray, "n K"]
-    ) -> Float64[np.ndarray, "n d"]:
-        """Return unit vectors."""
-        ...
-
-
-@dataclass(frozen=True)
-class DoNothing:
-    """Every row stays: no collapse and no success."""
-
-    def __call__(
-        self, z: Float64[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"], target: Int8[np.ndarray, "n K"]
-    ) -> Float64[np.ndarray, "n d"]:
-        """Return `z`."""
-        return z
-
-
-@dataclass(frozen=True)
-class Shift:
-    r"""Least-squares effects added to the row, $\Pi(z + s\,(t - y) B)$."""
-
-    effects: Float64[np.ndarray, "K d"]
-    strength: float = 1.0
-
-    def __call__(
-        self, z: Float64[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"], target: Int8[np.ndarray, "n K"]
-    ) -> Float64[np.ndarray, "n d"]:
-        """Shift and project."""
-        return _project(z + self.strength * (target.astype(np.float64) - y) @ self.effects)
-
-
-@dataclass(frozen=True)
-class TargetMean:
-    """Everyone to the mean of the real rows of the target combination: a perfect collapse, which must fail."""
-
-    combinations: Int8[np.ndarray, "C K"]
-    means: Float64[np.ndarray, "C d"]
-    intercept: Float64[np.ndarray, " d"]
-    effects: Float64[np.ndarray, "K d"]
-
-    def __call__(
-        self, z: Float64[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"], target: Int8[np.ndarray, "n K"]
-    ) -> Float64[np.ndarray, "n d"]:
-        """Return means; for a combination without a train row, the one that the least-squares effects predict."""
-        out = self.intercept + target @ self.effects
-        for combination, mean in zip(self.combinations, self.means, strict=True):
-            out[(target == combination).all(axis=1)] = mean
-        return _project(out)
-
-
-def least_squares_effects(
-    z: Float64[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"]
-) -> tuple[Float64[np.ndarray, " d"], Float64[np.ndarray, "K d"]]:
-    """Intercept and one effect per attribute of the regression of `z` on `y`."""
-    design = np.column_stack([np.ones(len(y)), y])
-    solution = np.linalg.lstsq(design, z, rcond=None)[0]
-    return solution[0], solution[1:]
-
-
-def controls(train: EmbeddingSet) -> dict[str, Control]:
-    """Fit every control on the train rows."""
+def controls(train: EmbeddingSet) -> dict[str, ClosedForm]:
+    """Fit every control on the train rows, whose attributes must all occur with both values."""
     z, y = train.embeddings.astype(np.float64), np.asarray(train.attributes)
-    intercept, effects = least_squares_effects(z, y)
-    combinations, member = np.unique(y, axis=0, return_inverse=True)
-    sums = np.zeros((len(combinations), z.shape[1]))
-    np.add.at(sums, member.reshape(-1), z)
-    means = sums / np.bincount(member.reshape(-1))[:, None]
+    effects = least_squares_effects(z, y)[1]
+    quantile = QuantileShift.fit(z, y, train.identities)
     return {
         "do nothing": DoNothing(),
-        "target mean": TargetMean(combinations, means, intercept, effects),
+        "target mean": TargetMean.fit(z, y),
         "shift x1": Shift(effects),
         "shift x1.5": Shift(effects, 1.5),
+        "quantile shift": quantile,
+        "quantile shift x1.15": replace(quantile, strength=1.15),
+        "quantile shift, half controlled": replace(quantile, control=0.5),
     }
-
-
-def _project(x: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
-    projected: Float64[np.ndarray, "n d"] = x / np.linalg.norm(x, axis=1, keepdims=True)
-    return projected

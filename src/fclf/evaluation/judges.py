@@ -12,13 +12,16 @@ from typing import Protocol
 import numpy as np
 from jaxtyping import Float64, Int8
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
 
+from fclf.closed.probe import Standardiser, logistic_weights
 from fclf.data.embeddings import EmbeddingSet
 from fclf.errors import InputError
 
 __all__ = ["Judge", "Judges", "LinearJudge", "MLPJudge", "Standardiser", "cell_shares"]
+
+PENALTY = 0.003
+"""scikit-learn's C of the linear judge."""
 
 
 class Judge(Protocol):
@@ -27,24 +30,6 @@ class Judge(Protocol):
     def predict(self, z: Float64[np.ndarray, "n d"]) -> Int8[np.ndarray, "n K"]:
         """0 or 1 per attribute."""
         ...
-
-
-@dataclass(frozen=True)
-class Standardiser:
-    """Centres inputs and divides them by one number, so that a penalty means the same on a cone and a sphere."""
-
-    mean: Float64[np.ndarray, " d"]
-    spread: float
-    """Mean over dimensions of the standard deviation."""
-
-    @classmethod
-    def fit(cls, z: Float64[np.ndarray, "n d"]) -> Standardiser:
-        """Measure mean and spread."""
-        return cls(z.mean(axis=0), float(z.std(axis=0).mean()))
-
-    def __call__(self, z: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
-        """Standardise."""
-        return (z - self.mean) / self.spread
 
 
 @dataclass(frozen=True)
@@ -58,9 +43,7 @@ class LinearJudge:
     @classmethod
     def fit(cls, inputs: Standardiser, z: Float64[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"]) -> LinearJudge:
         """Fit on judge rows."""
-        x = inputs(z)
-        models = [LogisticRegression(C=0.003, class_weight="balanced", max_iter=5000).fit(x, labels) for labels in y.T]
-        return cls(inputs, np.stack([m.coef_[0] for m in models]), np.array([m.intercept_[0] for m in models]))
+        return cls(inputs, *logistic_weights(inputs(z), y, PENALTY))
 
     def logits(self, z: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n K"]:
         """Log odds of each attribute."""
