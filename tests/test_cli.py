@@ -199,6 +199,7 @@ def test_a_bad_edit_exits_2_with_one_message_and_no_file(embeddings, run_dir, tm
         (["--set", "loss.lambda_identiy=1"], "did you mean loss.lambda_identity?"),
         (["--set", "loss.temperature=0"], "loss.temperature"),
         (["--config", "nowhere"], "fclf_config"),
+        (["--set", "model.embedding_dim=512"], "embedding_dim is 512, but the embeddings have width 16"),
         (["--attributes", "Smilin"], "did you mean 'Smiling'"),
         (["--device", "cuda:99"], "--device cpu"),
         (["--resume", "--overwrite"], "contradict"),

@@ -62,6 +62,8 @@ class ModelConfig(Section):
 
     hidden_dim: PositiveInt = 256
     """Units in each of the three hidden layers."""
+    embedding_dim: PositiveInt | None = None
+    """Width of the embeddings: taken from the data, and checked against them where it is given."""
 
 
 class PairwiseMSEConfig(Section):

@@ -85,6 +85,11 @@ def train(
     if config.data.attributes is not None:
         data = data.select(config.data.attributes)
     config = config.model_copy(update={"data": config.data.model_copy(update={"attributes": data.attribute_names})})
+    if config.model.embedding_dim not in (None, data.dim):
+        raise InputError(
+            f"model.embedding_dim is {config.model.embedding_dim}, but the embeddings have width {data.dim}. Leave the "
+            "setting out, as the width is taken from the data, or name the embeddings it was written for."
+        )
     data = data.with_split(config.data.split_seed)
     train_rows, val_rows = data.part("train").labelled(), data.part("val").labelled()
     _check_labels(train_rows)
