@@ -255,7 +255,7 @@ def test_resume_with_other_data_is_refused(rows, tmp_path):
     assert contents(tmp_path / "run") == before
 
 
-@pytest.mark.parametrize("left", ["checkpoints/fclf_epoch_5.pt", "logs/metrics.jsonl", "config.yaml", "run.json"])
+@pytest.mark.parametrize("left", ["checkpoints/fclf_epoch_5.pt", "logs/metrics.jsonl", "config.yaml"])
 def test_folder_with_any_part_of_a_run_is_refused_untouched(left, tmp_path):
     path = tmp_path / "run" / left
     path.parent.mkdir(parents=True)
@@ -263,6 +263,13 @@ def test_folder_with_any_part_of_a_run_is_refused_untouched(left, tmp_path):
     with pytest.raises(InputError, match=r"holds a run already.*--resume.*--overwrite"):
         train(tmp_path / "run")
     assert contents(tmp_path / "run") == {left: b"old"}
+
+
+def test_a_run_whose_checkpoints_were_deleted_can_be_trained_again(tmp_path):
+    first = train(tmp_path)
+    for path in (tmp_path / "checkpoints").iterdir():  # the specification: rm -rf results/fclf_training/checkpoints/*
+        path.unlink()
+    assert_same_bits(train(tmp_path), first)
 
 
 def test_overwrite_removes_the_old_run_and_nothing_else(tmp_path):

@@ -57,11 +57,16 @@ class RunFolder:
         return self._checkpoint(LATEST)
 
     def clear(self, overwrite: bool) -> None:
-        """Make room for a run: an earlier one is refused, or removed when the user said so."""
+        """Make room for a run: an earlier one is refused, or removed when the user said so.
+
+        A run whose checkpoints are gone (the specification's first step before training again) is no run any more.
+        Files without a `run.json` may be anybody's, and are refused as well.
+        """
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"--output-dir {self.path} is a file; name a folder.")
         left = self._files()
-        if left and not overwrite:
+        emptied = (self.path / "run.json").is_file() and not any(path.suffix == ".pt" for path in left)
+        if left and not overwrite and not emptied:
             raise InputError(
                 f"--output-dir {self.path} holds a run already ({', '.join(path.name for path in left[:4])}). "
                 "Type --resume to continue it, --overwrite to remove it first, or name another folder."

@@ -102,3 +102,14 @@ def test_umap_takes_as_few_rows_as_an_evaluation_may_have():
     ends = sphere(40, 6, 2)
     few = project("umap", Z[:10], SOURCE % 10, ends, paths_to(ends), TOLERANCE)
     assert np.isfinite(few.flowed).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_path_that_has_arrived_is_drawn_at_its_end(kind):
+    ends = sphere(40, 6, 3)
+    paths = paths_to(ends, count=5, times=4)
+    nearly = ends[:5] + 0.3 * TOLERANCE * np.eye(6)[0]
+    paths = np.concatenate([paths[:-1], nearly[None], paths[-1:]])
+    found = project(kind, Z, SOURCE, ends, paths, TOLERANCE).paths
+    np.testing.assert_allclose(found[-2], found[-1], atol=0 if kind == "umap" else 2 * TOLERANCE)
+    assert np.linalg.norm(found[-3] - found[-1], axis=1).min() > 10 * TOLERANCE  # on the way it is drawn on the way

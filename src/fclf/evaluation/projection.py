@@ -83,6 +83,10 @@ def project(
         here, moved = _umap(z, np.concatenate([flowed[first][number], *between]), seed)
     original, ends, count = here[source], moved[: len(flowed)], paths.shape[1]
     middle = moved[len(flowed) :].reshape(len(between), count, 2)
+    if kind == "umap":  # a path that has arrived stays where its end is drawn: each step would be jittered otherwise
+        there = np.linalg.norm(between - paths[-1], axis=2) <= tolerance
+        arrived = np.logical_and.accumulate(there[::-1], axis=0)[::-1]
+        middle = np.where(arrived[:, :, None], ends[None, :count], middle)
     return Projected(original, ends, np.concatenate([original[None, :count], middle, ends[None, :count]]), explained)
 
 

@@ -97,8 +97,7 @@ class MovingAveragePrototypes:
     ) -> tuple[Float[Tensor, "C d"], Int64[Tensor, " n"]]:
         """Update the averages if training; return them."""
         places = self.table.positions(y, add=training)
-        if self.means is None:
-            self.means = z.new_zeros((0, z.shape[1]))
+        self.means = z.new_zeros((0, z.shape[1])) if self.means is None else self.means.to(z)
         if training:
             present, codes = torch.unique(places, return_inverse=True)
             fresh = batch_prototypes(z.detach(), codes)

@@ -104,7 +104,7 @@ def _label(
     left: NDArray[np.object_] | tuple[Axes, ...],
     points: PlotPoints,
 ) -> None:
-    x, y = "UMAP 1 of the originals (no unit)", "UMAP 2"
+    x, y = "UMAP 1 of the originals (no unit; distances mean little)", "UMAP 2"
     if len(points.explained):
         first, second = points.explained
         x, y = f"principal axis 1 of the originals ({first:.0%} of their variance)", f"principal axis 2 ({second:.0%})"
