@@ -580,3 +580,10 @@ def test_a_rollout_of_more_steps_moves_as_far_as_inference_does(tmp_path):
     )
     ratio = ten.history[0]["movement"] / one.history[0]["movement"]
     assert 5 < ratio < 10.5  # ten steps go nearly ten times as far as one: what the reference did not train for
+
+
+def test_embeddings_that_are_all_the_same_are_refused(tmp_path):
+    same = replace(data(), embeddings=np.repeat(data().embeddings[:1], len(data()), axis=0))
+    with pytest.raises(InputError, match="the same embedding"):
+        train(tmp_path / "run", rows=same)
+    assert not (tmp_path / "run").exists()

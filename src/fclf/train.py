@@ -342,7 +342,9 @@ def _device(name: str) -> torch.device:
 
 
 def _check_labels(rows: EmbeddingSet) -> None:
-    """An attribute that never varies has no effect to learn."""
+    """An attribute that never varies has no effect to learn, and neither have embeddings that never vary."""
+    if not np.ptp(rows.embeddings, axis=0).any():
+        raise InputError(f"All {len(rows)} train rows are the same embedding; check how the file was made.")
     labels = np.asarray(rows.attributes)
     constant = [
         f"'{name}' is {labels[0, k]} in all {len(rows)}"
