@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Float64, Int8
 from numpy.typing import NDArray
 
 from fclf.data.embeddings import EmbeddingSet
-from fclf.evaluation.edits import EditPlan, Group, Mode, comparable_groups, plan_edits
+from fclf.evaluation.edits import EditPlan, Group, Mode, all_groups, comparable_groups, plan_edits
 from fclf.evaluation.geometry import purity, silhouette
 from fclf.evaluation.judges import Judge, Judges, cell_shares
 from fclf.evaluation.leakage import leakage
@@ -81,7 +82,7 @@ class Bench:
             seed=seed,
         )
 
-    @property
+    @cached_property
     def sources(self) -> Matrix:
         """Source of every edit."""
         return self.z[self.plan.source]
@@ -97,6 +98,16 @@ class Bench:
         spread: Float64[np.ndarray, " K"] = self.logits.std(axis=0)
         return spread
 
+    @cached_property
+    def source_silhouettes(self) -> dict[str, float | None]:
+        """Of the sampled sources, which are the same in every row of the table."""
+        return self._silhouettes("original", self.sources)
+
+    def _silhouettes(self, state: str, x: Matrix) -> dict[str, float | None]:
+        return {
+            f"{state}_by_{by}": silhouette(x[self.sample], self.codes[by][self.sample]) for by in ("original", "target")
+        }
+
     def measure(self, name: str, edited: Matrix, step_distance: float | None = None) -> Row:
         """Measure one row of the table."""
         scores = {key: self._judge(judge, edited, self.before[key]) for key, judge in _both(self.judges)}
@@ -107,18 +118,12 @@ class Bench:
         remainder = self.judges.linear.remainder
         kept = self._spread_kept(edited)
         row = self._row(name, scores, groups, edited[self.sample], self.codes["target"][self.sample], kept)
-        sampled = self.sources[self.sample], edited[self.sample]
-        silhouettes = {
-            f"{state}_by_{by}": silhouette(x, self.codes[by][self.sample])
-            for state, x in zip(("original", "flowed"), sampled, strict=True)
-            for by in ("original", "target")
-        }
         return row.model_copy(
             update={
                 "rank1": rank_one(remainder(edited), remainder(self.z), self.plan.source),
                 "movement": float(np.linalg.norm(edited - self.sources, axis=1).mean()),
                 "step_distance": step_distance,
-                "silhouettes": silhouettes,
+                "silhouettes": self.source_silhouettes | self._silhouettes("flowed", edited),
                 "leakage": leakage(
                     self.judges.linear.logits(edited) - self.logits[self.plan.source],
                     self.logit_spread,
@@ -207,13 +212,10 @@ class Bench:
 
     def _spread_kept(self, edited: Matrix) -> float | None:
         """Variance within edits of one change and target, over that of their sources: needs no real rows."""
-        keys = np.concatenate([self.plan.flips, self.plan.target], axis=1)
-        member = np.unique(keys, axis=0, return_inverse=True)[1].reshape(-1)
-        after = before = 0.0
-        for number in range(member.max() + 1):
-            rows = np.flatnonzero(member == number)
-            after += float(edited[rows].var(axis=0).sum()) * len(rows)
-            before += float(self.sources[rows].var(axis=0).sum()) * len(rows)
+        groups = [g.edits for g in all_groups(self.plan, self.y)]
+        after, before = (
+            sum(float(x[rows].var(axis=0).sum()) * len(rows) for rows in groups) for x in (edited, self.sources)
+        )
         return after / before if before > 0 else None
 
     def _group(

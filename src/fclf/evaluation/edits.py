@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fclf.errors import InputError
 
-__all__ = ["MIN_EDITED", "MIN_REAL", "EditPlan", "Group", "Mode", "plan_edits"]
+__all__ = ["MIN_EDITED", "MIN_REAL", "EditPlan", "Group", "Mode", "all_groups", "comparable_groups", "plan_edits"]
 
 Mode = Literal["each", "single", "multi", "smiling"]
 
@@ -85,8 +85,8 @@ def plan_edits(y: Int8[np.ndarray, "n K"], names: tuple[str, ...], mode: Mode = 
     return EditPlan(source, original, np.where(flips, 1 - original, original).astype(np.int8))
 
 
-def comparable_groups(plan: EditPlan, y: Int8[np.ndarray, "n K"]) -> list[Group]:
-    """Groups of the plan with at least `MIN_EDITED` edits and `MIN_REAL` real rows among those with labels `y`.
+def all_groups(plan: EditPlan, y: Int8[np.ndarray, "n K"]) -> list[Group]:
+    """Groups of the plan, with the real rows that each has among those with labels `y`.
 
     Edits that make different changes are kept apart even where they end at the same combination: mixed together,
     they have a larger spread than any real combination.
@@ -97,7 +97,13 @@ def comparable_groups(plan: EditPlan, y: Int8[np.ndarray, "n K"]) -> list[Group]
     for number, key in enumerate(keys):
         edits = np.flatnonzero(member.reshape(-1) == number)
         real = np.flatnonzero((y == key[k:]).all(axis=1))
-        if len(edits) >= MIN_EDITED and len(real) >= MIN_REAL:
-            change = tuple(int(i) for i in np.flatnonzero(key[:k]))
-            groups.append(Group(change, tuple(int(v) for v in key[k:]), edits, real))
+        change = tuple(int(i) for i in np.flatnonzero(key[:k]))
+        groups.append(Group(change, tuple(int(v) for v in key[k:]), edits, real))
     return groups
+
+
+def comparable_groups(
+    plan: EditPlan, y: Int8[np.ndarray, "n K"], min_edited: int = MIN_EDITED, min_real: int = MIN_REAL
+) -> list[Group]:
+    """The groups of the plan that have at least this many edits and real rows."""
+    return [g for g in all_groups(plan, y) if len(g.edits) >= min_edited and len(g.real) >= min_real]

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float64
 
 from fclf.data.embeddings import EmbeddingSet
-from fclf.evaluation.edits import plan_edits
+from fclf.evaluation.edits import comparable_groups, plan_edits
 from fclf.evaluation.geometry import silhouette
 from fclf.evaluation.spread import total_variance
 from fclf.flow import Flow
@@ -48,16 +48,9 @@ class SpreadMonitor:
 
     def _groups(self, train: EmbeddingSet) -> list[tuple[np.ndarray, float]]:
         """Edits of each group of the same change and target, and the variance of real rows there."""
-        real, combinations = train.embeddings.astype(np.float64), np.asarray(train.attributes)
-        keys = np.concatenate([self.plan.flips, self.plan.target], axis=1)
-        found, member = np.unique(keys, axis=0, return_inverse=True)
-        groups = []
-        for number, key in enumerate(found):
-            edits = np.flatnonzero(member.reshape(-1) == number)
-            rows = np.flatnonzero((combinations == key[combinations.shape[1] :]).all(axis=1))
-            if min(len(edits), len(rows)) >= MIN_ROWS and np.ptp(real[rows], axis=0).any():
-                groups.append((edits, total_variance(real[rows])))
-        return groups
+        real = train.embeddings.astype(np.float64)
+        groups = comparable_groups(self.plan, np.asarray(train.attributes), MIN_ROWS, MIN_ROWS)
+        return [(g.edits, total_variance(real[g.real])) for g in groups if np.ptp(real[g.real], axis=0).any()]
 
     def __call__(self, flow: Flow) -> Mapping[str, float]:
         """`silhouette_by_target` and `variance_ratio`, each where it is defined."""
