@@ -33,7 +33,19 @@ def run_dir(embeddings, tmp_path_factory):
 
 def train(embeddings, folder, *more):
     overrides = ("--set", "training.num_epochs=2", "--set", "model.hidden_dim=16")
-    return main(["train", "--embeddings", str(embeddings), "--output-dir", str(folder), *overrides, *more])
+    return main(
+        [
+            "train",
+            "--config",
+            "fclf_config",
+            "--embeddings",
+            str(embeddings),
+            "--output-dir",
+            str(folder),
+            *overrides,
+            *more,
+        ]
+    )
 
 
 def edit(run_dir, embeddings, output, *more):

@@ -59,7 +59,21 @@ def run_dir(files, tmp_path_factory):
 
 
 def train(path, folder, *more):
-    return main(["train", "--embeddings", str(path), "--output-dir", str(folder), *SMALL, "--attributes", NAMES, *more])
+    return main(
+        [
+            "train",
+            "--config",
+            "fclf_config",
+            "--embeddings",
+            str(path),
+            "--output-dir",
+            str(folder),
+            *SMALL,
+            "--attributes",
+            NAMES,
+            *more,
+        ]
+    )
 
 
 def losses(folder):

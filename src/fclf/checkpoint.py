@@ -11,20 +11,25 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int8
 from torch import Tensor
 
-from fclf.config import Config, parse_config
+from fclf.closed.probe import LinearClassifier
+from fclf.closed.state import from_arrays
+from fclf.closed.transport import ConditionalTransport
+from fclf.config import ChangeModelConfig, Config, parse_config
+from fclf.data.checks import UNKNOWN
 from fclf.data.embeddings import EmbeddingSet, attribute_positions
 from fclf.data.formats.tensors import load_plain
-from fclf.data.targets import edit_targets
+from fclf.data.targets import check_known, edit_targets, own_labels
 from fclf.errors import InputError
-from fclf.field import TargetField
+from fclf.field import ChangeField, TargetField
 from fclf.files import atomic_write
 from fclf.flow import Flow
 
 __all__ = ["Checkpoint"]
 
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,10 @@ class Checkpoint:
     """`EmbeddingSet.row_digests` of the same rows."""
     seen_identities: tuple[int, ...] = ()
     """Who is shown in them, in the numbers of that file."""
+    classifier: dict[str, Tensor] = field(default_factory=dict)
+    """Arrays of a `LinearClassifier` of the train rows, for rows without labels."""
+    choice: dict[str, Any] = field(default_factory=dict)
+    """What was chosen on the val rows, and why (`fclf.evaluation.selection`)."""
     history: list[dict[str, float]] = field(default_factory=list)
     """Mean losses of each epoch."""
     training_state: dict[str, Any] = field(default_factory=dict)
@@ -50,11 +59,33 @@ class Checkpoint:
 
     def flow(self, device: str | torch.device = "cpu") -> Flow:
         """Build the trained field and the flow that follows it."""
-        model = TargetField(self.dim, len(self.attribute_names), hidden_dim=self.config.model.hidden_dim)
-        model.load_state_dict(self.weights)
+        model: ChangeField | TargetField
+        inference, settings = self.config.inference, self.config.model
+        if isinstance(settings, ChangeModelConfig):
+            model = ChangeField(from_arrays({name: value.numpy() for name, value in self.weights.items()}))
+            condition_of = model.condition
+        else:
+            model = TargetField(self.dim, len(self.attribute_names), hidden_dim=settings.hidden_dim)
+            model.load_state_dict(self.weights)
+            condition_of = None
         model.to(device).eval().requires_grad_(False)
-        inference = self.config.inference
-        return Flow(model, inference.num_flow_steps, inference.step_size, inference.method)
+        return Flow(model, inference.num_flow_steps, inference.step_size, inference.method, condition_of)
+
+    def with_keep(self, keep: float) -> Checkpoint:
+        """The same field at another operating point, 0 (faithful) to 1 (controlled), without fitting anything again.
+
+        Raises:
+            InputError: for a field that has none.
+        """
+        name = f"{ConditionalTransport.__name__}.keep"
+        if name not in self.weights:
+            raise InputError(
+                "--keep: this checkpoint's field has no operating point; only conditional transport has. Train with "
+                "--config edit --set model.start=transport."
+            )
+        if not 0 <= keep <= 1:
+            raise InputError(f"keep must be between 0 (faithful) and 1 (controlled), but {keep:g} came.")
+        return replace(self, weights={**self.weights, name: torch.tensor(keep, dtype=torch.float64)})
 
     def matching(self, data: EmbeddingSet) -> EmbeddingSet:
         """Choose this model's attributes in `data` by name; `InputError` if the width or a name does not fit."""
@@ -96,9 +127,11 @@ class Checkpoint:
     ) -> EmbeddingSet:
         """Carry every embedding to where the target attributes live; rows, order and other columns stay.
 
+        A row that has its target's labels already stays as it is where the field is conditioned on the change.
+
         Args:
-            data: embeddings; the target is each row's own labels with some changed, so rows need labels unless
-                `assign` names every attribute of the model.
+            data: embeddings; the target is each row's own labels with some changed, so rows need labels (`infer` can
+                fill them in), unless `assign` names every attribute of a field that looks at the target alone.
             assign: attributes to set, to 0 or 1.
             flip: attributes to turn over.
             strength: scales the flow time; 0 leaves every embedding as it is.
@@ -111,23 +144,48 @@ class Checkpoint:
         if not 0 <= strength < math.inf:
             raise InputError(f"The strength of an edit must be a number of 0 or more, but {strength} came.")
         self.check_width(data)
-        targets = edit_targets(data, self.attribute_names, assign, flip)
+        own = own_labels(data, self.attribute_names)
+        targets = edit_targets(own, self.attribute_names, assign, flip)
+        changes = isinstance(self.config.model, ChangeModelConfig)
+        if changes:
+            check_known(own, self.attribute_names, "This checkpoint's field looks at what changes")
         z = torch.from_numpy(data.embeddings).to(device)
-        y = torch.from_numpy(targets).to(device, torch.float32)
-        ends = self.flow(device).edit(z, y, strength).cpu().numpy()
+        source, target = (torch.from_numpy(labels).to(device, torch.float32) for labels in (own, targets))
+        flow = self.flow(device)
+        ends = flow.edit(z, flow.condition(z, source, target), strength).cpu().numpy()
+        if changes:
+            still = (own == targets).all(axis=1)
+            ends[still] = data.embeddings[still]
         lost = ~(np.abs(np.linalg.norm(ends, axis=1) - 1) < 1e-3)  # negated, so that NaN counts as lost
         if lost.any():
             raise InputError(
                 f"{int(lost.sum())} of {len(ends)} edits end outside the unit sphere: a strength of {strength:g} is "
                 "too much for this flow. Lower --strength."
             )
+        return self._with_labels(replace(data, embeddings=ends), targets)
+
+    def _with_labels(self, data: EmbeddingSet, labels: Int8[np.ndarray, "n K"]) -> EmbeddingSet:
+        """`data` with these labels of the model's attributes; other attributes stay."""
         if data.attributes is None:
-            return replace(data, embeddings=ends, attributes=targets, attribute_names=self.attribute_names)
+            return replace(data, attributes=labels, attribute_names=self.attribute_names)
         missing = [k for k, name in enumerate(self.attribute_names) if name not in data.attribute_names]
-        labels = np.concatenate([data.attributes, targets[:, missing]], axis=1)
+        every = np.concatenate([data.attributes, labels[:, missing]], axis=1)
         names = (*data.attribute_names, *(self.attribute_names[k] for k in missing))
-        labels[:, attribute_positions(self.attribute_names, names)] = targets
-        return replace(data, embeddings=ends, attributes=labels, attribute_names=names)
+        every[:, attribute_positions(self.attribute_names, names)] = labels
+        return replace(data, attributes=every, attribute_names=names)
+
+    def infer(self, data: EmbeddingSet) -> tuple[EmbeddingSet, int]:
+        """Fill in labels that are not known by the checkpoint's classifier, and count the rows that needed it."""
+        self.check_width(data)
+        labels = own_labels(data, self.attribute_names)
+        unknown = labels == UNKNOWN
+        if unknown.any() and not self.classifier:
+            raise InputError("This checkpoint holds no classifier, so labels cannot be inferred; add them to the file.")
+        if not unknown.any():
+            return data, 0
+        classifier = LinearClassifier(**{name: value.numpy() for name, value in self.classifier.items()})
+        found = (classifier.logits(data.embeddings.astype(np.float64)) > 0).astype(np.int8)
+        return self._with_labels(data, np.where(unknown, found, labels)), int(unknown.any(axis=1).sum())
 
     def save(self, path: Path) -> None:
         """Write the checkpoint; the file is whole or absent."""
@@ -142,6 +200,8 @@ class Checkpoint:
             "seen_ids": list(self.seen_ids),
             "seen_digests": list(self.seen_digests),
             "seen_identities": list(self.seen_identities),
+            "classifier": self.classifier,
+            "choice": self.choice,
             "history": self.history,
             "training_state": self.training_state,
         }
@@ -182,6 +242,8 @@ class Checkpoint:
                 seen_ids=tuple(content["seen_ids"]),
                 seen_digests=tuple(content["seen_digests"]),
                 seen_identities=tuple(content["seen_identities"]),
+                classifier=dict(content["classifier"]),
+                choice=dict(content["choice"]),
                 history=list(content["history"]),
                 training_state=dict(content["training_state"]),
             )

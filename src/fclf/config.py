@@ -12,11 +12,13 @@ import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
+    Discriminator,
     Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    Tag,
     ValidationError,
     ValidationInfo,
     field_validator,
@@ -26,6 +28,7 @@ from pydantic import (
 from fclf.errors import InputError
 
 __all__ = [
+    "ChangeModelConfig",
     "Config",
     "InferenceConfig",
     "LossConfig",
@@ -58,12 +61,36 @@ class DataConfig(Section):
 
 
 class ModelConfig(Section):
-    """The vector field."""
+    """The reference's field, conditioned on the target attributes."""
 
+    kind: Literal["target"] = "target"
     hidden_dim: PositiveInt = 256
     """Units in each of the three hidden layers."""
     embedding_dim: PositiveInt | None = None
     """Width of the embeddings: taken from the data, and checked against them where it is given."""
+
+
+class ChangeModelConfig(Section):
+    """A field on the change of attributes, which starts from a closed form."""
+
+    kind: Literal["change"] = "change"
+    keep: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """From faithful (0: the distribution of real rows first) to controlled (1: other predictions held)."""
+    start: Literal["auto", "transport", "shift", "quantile", "affine"] = "auto"
+    """The closed form: the best of all on the val rows, or the named one."""
+    embedding_dim: PositiveInt | None = None
+    """Width of the embeddings: taken from the data, and checked against them where it is given."""
+
+
+def _model_kind(value: Any) -> str:
+    """The reference's field where a configuration names none, as the specification's has no `kind`."""
+    kind = value.get("kind", "target") if isinstance(value, Mapping) else getattr(value, "kind", "target")
+    return str(kind)
+
+
+AnyModelConfig = Annotated[
+    Annotated[ModelConfig, Tag("target")] | Annotated[ChangeModelConfig, Tag("change")], Discriminator(_model_kind)
+]
 
 
 class PairwiseMSEConfig(Section):
@@ -101,6 +128,11 @@ class SoftInfoNCEConfig(Section):
 
 
 CONTRASTIVE: tuple[type[Section], ...] = (PairwiseMSEConfig, PrototypeInfoNCEConfig, SoftInfoNCEConfig)
+KINDS: Mapping[str, tuple[type[Section], ...]] = {
+    "model": (ModelConfig, ChangeModelConfig),
+    "loss.contrastive": CONTRASTIVE,
+}
+"""Sections that come in kinds."""
 
 
 class LossConfig(Section):
@@ -187,7 +219,7 @@ class Config(Section):
     """Everything that decides a run, in the specification's sections and keys."""
 
     data: DataConfig = DataConfig()
-    model: ModelConfig = ModelConfig()
+    model: AnyModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
     training: TrainingConfig = TrainingConfig()
     inference: InferenceConfig = InferenceConfig()
@@ -277,10 +309,11 @@ def _apply(raw: dict[Any, Any], override: str) -> None:
 
 
 def _describe(problem: Mapping[str, Any]) -> str:
-    tags = [kind.model_fields["kind"].default for kind in CONTRASTIVE]  # pydantic adds them to the path
-    name = ".".join(str(part) for part in problem["loc"] if part not in tags)
+    tags = {place: [kind.model_fields["kind"].default for kind in kinds] for place, kinds in KINDS.items()}
+    every = {tag for kinds in tags.values() for tag in kinds}  # pydantic adds them to the path
+    name = ".".join(str(part) for part in problem["loc"] if part not in every)
     if problem["type"] in ("union_tag_not_found", "union_tag_invalid"):
-        return f"{name}.kind: one of {', '.join(tags)} was expected"
+        return f"{name}.kind: one of {', '.join(tags[name])} was expected"
     if problem["type"] != "extra_forbidden":
         return f"{name or 'settings'}: {problem['msg'].removeprefix('Value error, ')} (came: {problem['input']!r})"
     known = _all_keys()
@@ -298,4 +331,4 @@ def _all_keys() -> list[str]:
                 yield from walk(value, f"{prefix}{key}.")
 
     keys = list(walk(Config().model_dump(), ""))
-    return keys + [f"loss.contrastive.{key}" for kind in CONTRASTIVE for key in kind.model_fields]
+    return keys + [f"{place}.{key}" for place, kinds in KINDS.items() for kind in kinds for key in kind.model_fields]

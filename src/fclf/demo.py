@@ -79,8 +79,9 @@ def _angles(data: EmbeddingSet, truth: PlantedTruth, checkpoints: dict[str, Chec
         goal = truth.embed(target)[test]
         ends = {name: control(z, labels[test], target[test]) for name, control in fitted.items()}
         for name, flow in flows.items():
-            wanted = torch.from_numpy(target[test].astype(np.float32))
-            ends[name] = flow.edit(torch.from_numpy(z.astype(np.float32)), wanted).double().numpy()
+            rows = torch.from_numpy(z.astype(np.float32))
+            own, wanted = (torch.from_numpy(y[test].astype(np.float32)) for y in (labels, target))
+            ends[name] = flow.edit(rows, flow.condition(rows, own, wanted)).double().numpy()
         for name, end in ends.items():
             cosine = np.clip((end * goal).sum(axis=1), -1, 1)
             found[name].append(float(np.degrees(np.arccos(cosine)).mean()))

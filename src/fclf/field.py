@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-__all__ = ["TargetField"]
+from fclf import sphere
+from fclf.closed.linear import ClosedForm
+
+__all__ = ["ChangeField", "TargetField"]
+
+FARTHEST = 1.5
+"""Largest angle in radians of a destination; a quarter of a turn takes forever along a heading that is fixed."""
 
 
 class TargetField(nn.Module):
@@ -52,3 +59,47 @@ class TargetField(nn.Module):
         """Velocity at `z` toward the attributes `y`, in embedding units per unit of flow time."""
         velocity: Tensor = self.last(self.layers(torch.cat([z, y], dim=-1)))
         return velocity
+
+
+class ChangeField(nn.Module):
+    r"""A field on the change of attributes: along the great circle to a closed form's destination, and a residual.
+
+    $$v(x, c) = T_x\,(g + \rho\, r(x, t - y)), \qquad g = \operatorname{arsinh}(\tan\varphi)\,u$$
+
+    with the tangent projection $T_x$ at x, and for each row the unit tangent u at its *source* toward the closed
+    form's destination at angle $\varphi$. Following $T_x\,g$ for a time of 1 turns the source by
+    $\operatorname{gd}(\|g\|) = \varphi$, exactly onto that destination; longer or shorter flows go on or stop on the
+    same great circle. Where nothing changes both parts are zero, and so is the field.
+
+    Args:
+        start: the closed form, which looks at each source once.
+        residual: velocity of x for the change in {-1, 0, 1}^K, zero for no change.
+        amount: $\rho$, how much of the residual is used.
+    """
+
+    def __init__(self, start: ClosedForm, residual: nn.Module | None = None, amount: float = 1.0) -> None:
+        super().__init__()
+        self.start = start
+        self.residual = residual
+        self.amount = amount
+
+    def condition(
+        self, z: Float[Tensor, "n d"], source: Float[Tensor, "n K"], target: Float[Tensor, "n K"]
+    ) -> Float[Tensor, "n d+K"]:
+        """What the velocity is conditioned on: g of every row, and its change."""
+        labels, wanted = (y.detach().cpu().numpy().astype(np.int8) for y in (source, target))
+        ends = torch.from_numpy(self.start(z.detach().cpu().double().numpy(), labels, wanted))
+        begin = z.detach().cpu().double()
+        toward = sphere.log(begin, ends)
+        angle = torch.linalg.vector_norm(toward, dim=1, keepdim=True)
+        rate = torch.asinh(torch.tan(angle.clamp_max(FARTHEST))) / angle.clamp_min(torch.finfo(angle.dtype).tiny)
+        still = (source == target).all(dim=1, keepdim=True).cpu()
+        heading = torch.where(still, 0, toward * rate)
+        return torch.cat([heading.to(z), target - source], dim=1)
+
+    def forward(self, z: Float[Tensor, "n d"], c: Float[Tensor, "n d+K"]) -> Float[Tensor, "n d"]:
+        """Velocity at `z`, tangent to the sphere."""
+        heading, change = c[:, : z.shape[1]], c[:, z.shape[1] :]
+        if self.residual is not None and self.amount:
+            heading = heading + self.amount * self.residual(z, change)
+        return sphere.tangent(z, heading)

@@ -12,10 +12,13 @@ from torch import Tensor
 
 from fclf import sphere
 
-__all__ = ["Flow", "Method", "Trajectory", "VectorField", "step"]
+__all__ = ["ConditionOf", "Flow", "Method", "Trajectory", "VectorField", "step"]
 
 VectorField = Callable[[Tensor, Tensor], Tensor]
-"""Velocity (n, d) at embeddings (n, d) for attributes (n, K)."""
+"""Velocity (n, d) at embeddings (n, d) under conditions (n, c): the target attributes, for fields of the reference."""
+
+ConditionOf = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Conditions of sources (n, d) with attributes (n, K) that go to attributes (n, K)."""
 
 Method = Literal["euler", "heun", "rk4"]
 
@@ -48,12 +51,20 @@ class Flow:
         steps: number of integrator steps.
         step_size: flow time of one step.
         method: `euler` (order 1, the reference's step), `heun` (order 2) or `rk4` (order 4).
+        condition_of: what the field is conditioned on; the target attributes if absent.
     """
 
     field: VectorField
     steps: int = 10
     step_size: float = 0.1
     method: Method = "euler"
+    condition_of: ConditionOf | None = None
+
+    def condition(
+        self, z: Float[Tensor, "n d"], source: Float[Tensor, "n K"], target: Float[Tensor, "n K"]
+    ) -> Float[Tensor, "n c"]:
+        """The `y` of `path`, `trajectory` and `edit`, computed once from each source, its attributes and its target."""
+        return target if self.condition_of is None else self.condition_of(z, source, target)
 
     def path(
         self, z: Float[Tensor, "n d"], y: Float[Tensor, "n K"], strength: float = 1.0

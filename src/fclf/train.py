@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,10 +15,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from fclf.checkpoint import Checkpoint
-from fclf.config import Config, TrainingConfig, changes
+from fclf.closed.candidates import STARTS, closed_forms
+from fclf.closed.probe import FINE_PENALTY, LinearClassifier
+from fclf.closed.state import to_arrays
+from fclf.config import ChangeModelConfig, Config, ModelConfig, TrainingConfig, changes
 from fclf.data.embeddings import EmbeddingSet
 from fclf.data.targets import flip_attributes
 from fclf.errors import InputError, NonFiniteLossError
+from fclf.evaluation.selection import arrays, choose
 from fclf.field import TargetField
 from fclf.flow import Flow, step
 from fclf.losses.objective import Losses, Objective, Rollout
@@ -63,6 +68,8 @@ def train(
 ) -> Checkpoint:
     """Train a field on the `train` rows, choose on the `val` rows, and write a run folder.
 
+    A field on the change needs no epochs: closed forms are fitted, and the best of them on the val rows is the field.
+
     The folder holds `checkpoints/fclf_latest.pt`, `fclf_best.pt` (lowest validation loss) and `fclf_epoch_N.pt`,
     `logs` (JSON lines, and TensorBoard where it is installed), `config.yaml` and `run.json`. Judge and test rows are
     never read. The same data, configuration and thread count give the same weights bit for bit on a CPU.
@@ -94,7 +101,12 @@ def train(
     train_rows, val_rows = data.part("train").labelled(), data.part("val").labelled()
     _check_labels(train_rows)
     folder = RunFolder(output_dir)
-    run = _Run(config, data.fingerprint(), train_rows, val_rows, folder, _device(device))
+    seen = _Seen.of(data, train_rows, val_rows)
+    if isinstance(config.model, ChangeModelConfig):
+        if not (resume and folder.latest.is_file()):  # it is fitted in one go, so what is there is finished
+            folder.clear(overwrite)
+        return _fit(config, config.model, seen, train_rows, val_rows, folder)
+    run = _Run(config, config.model, seen, train_rows, val_rows, folder, _device(device))
     if resume:
         run.restore()
     else:
@@ -104,31 +116,110 @@ def train(
     return run.fit(on_epoch, watch)
 
 
+@dataclass(frozen=True)
+class _Seen:
+    """What a checkpoint says of the rows that training reads, whatever it makes of them."""
+
+    names: tuple[str, ...]
+    dim: int
+    fingerprint: str
+    ids: tuple[str, ...]
+    digests: tuple[str, ...]
+    identities: tuple[int, ...]
+    classifier: dict[str, Tensor]
+    rows: dict[str, int]
+
+    @classmethod
+    def of(cls, data: EmbeddingSet, train_rows: EmbeddingSet, val_rows: EmbeddingSet) -> _Seen:
+        both = (train_rows, val_rows)
+        people = [rows.identities for rows in both if rows.identities is not None]
+        z, y, _ = arrays(train_rows)
+        classifier = LinearClassifier.fit(z, y, FINE_PENALTY)
+        return cls(
+            names=train_rows.attribute_names,
+            dim=train_rows.dim,
+            fingerprint=data.fingerprint(),
+            ids=tuple(i for rows in both if rows.has_ids for i in rows.ids.tolist()),
+            digests=tuple(d for rows in both for d in rows.row_digests()),
+            identities=tuple(np.unique(np.concatenate(people)).tolist()) if people else (),
+            classifier={
+                "weights": torch.from_numpy(classifier.weights),
+                "offsets": torch.from_numpy(classifier.offsets),
+            },
+            rows={"train": len(train_rows), "val": len(val_rows)},
+        )
+
+    def checkpoint(self, config: Config, **what: Any) -> Checkpoint:
+        return Checkpoint(
+            config=config,
+            attribute_names=self.names,
+            dim=self.dim,
+            data_fingerprint=self.fingerprint,
+            seen_ids=self.ids,
+            seen_digests=self.digests,
+            seen_identities=self.identities,
+            classifier=self.classifier,
+            **what,
+        )
+
+    def record(self, folder: RunFolder, config: Config, state: str, device: str, epochs: int, seconds: float) -> None:
+        """Write `run.json`."""
+        folder.write_run(
+            {
+                "state": state,
+                "device": device,
+                "seed": config.training.seed,
+                "attributes": list(self.names),
+                "rows": self.rows,
+                "data_fingerprint": self.fingerprint,
+                "epochs": epochs,
+                "seconds": round(seconds, 3),
+            }
+        )
+
+
+def _fit(
+    config: Config,
+    model: ChangeModelConfig,
+    seen: _Seen,
+    train_rows: EmbeddingSet,
+    val_rows: EmbeddingSet,
+    folder: RunFolder,
+) -> Checkpoint:
+    """Choose a closed form, fit it on all train rows, and save it."""
+    started, seed = time.perf_counter(), config.training.seed
+    seen.record(folder, config, "running", "cpu", 0, 0.0)
+    folder.write_config(config)
+    if model.start == "auto":
+        choice = choose(train_rows, val_rows, keep=model.keep, seed=seed)
+        name, chosen = choice.chosen, choice.model_dump(mode="json")
+    else:
+        name, chosen = STARTS[model.start], {}
+    (form,) = closed_forms(*arrays(train_rows), keep=model.keep, seed=seed, names={name}).values()
+    weights = {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in to_arrays(form).items()}
+    checkpoint = seen.checkpoint(config, weights=weights, epoch=0, choice=chosen)
+    folder.save(checkpoint, best=True, keep=False)
+    seen.record(folder, config, "finished", "cpu", 0, time.perf_counter() - started)
+    return Checkpoint.load(folder.latest)
+
+
 class _Run:
     """State of one training run: what a checkpoint saves and `restore` brings back."""
 
     def __init__(
         self,
         config: Config,
-        fingerprint: str,
+        model: ModelConfig,
+        seen: _Seen,
         train_rows: EmbeddingSet,
         val_rows: EmbeddingSet,
         folder: RunFolder,
         device: torch.device,
     ) -> None:
-        self.config, self.folder, self.device = config, folder, device
-        self.fingerprint = fingerprint
-        self.names, self.dim = train_rows.attribute_names, train_rows.dim
-        both = (train_rows, val_rows)
-        self.seen_ids = tuple(i for rows in both if rows.has_ids for i in rows.ids.tolist())
-        self.seen_digests = tuple(d for rows in both for d in rows.row_digests())
-        people = [rows.identities for rows in both if rows.identities is not None]
-        self.seen_identities = tuple(np.unique(np.concatenate(people)).tolist()) if people else ()
-        self.train_rows, self.val_rows = (_Rows.of(rows, device) for rows in both)
+        self.config, self.seen, self.folder, self.device = config, seen, folder, device
+        self.train_rows, self.val_rows = (_Rows.of(rows, device) for rows in (train_rows, val_rows))
         settings = config.training
-        self.field = TargetField(self.dim, len(self.names), hidden_dim=config.model.hidden_dim, seed=settings.seed).to(
-            device
-        )
+        self.field = TargetField(seen.dim, len(seen.names), hidden_dim=model.hidden_dim, seed=settings.seed).to(device)
         self.objective = Objective(config.loss, (self.train_rows.z, self.train_rows.y))
         self.optimizer = torch.optim.Adam(self.field.parameters(), lr=settings.learning_rate)
         self.generator = torch.Generator().manual_seed(settings.seed)
@@ -156,7 +247,7 @@ class _Run:
                 f"--resume: {path} was trained with another configuration ({listed}). "
                 "Resume with the same settings, or start anew with --overwrite."
             )
-        if saved.data_fingerprint != self.fingerprint:
+        if saved.data_fingerprint != self.seen.fingerprint:
             raise InputError(f"--resume: {path} was trained on other data. Name the same file, or use --overwrite.")
         self.field.load_state_dict(saved.weights)
         self.optimizer.load_state_dict(saved.training_state["optimizer"])
@@ -264,16 +355,10 @@ class _Run:
             )
 
     def _checkpoint(self, epoch: int) -> Checkpoint:
-        return Checkpoint(
-            config=self.config,
-            attribute_names=self.names,
-            dim=self.dim,
+        return self.seen.checkpoint(
+            self.config,
             weights={name: value.detach().cpu().clone() for name, value in self.field.state_dict().items()},
             epoch=epoch,
-            data_fingerprint=self.fingerprint,
-            seen_ids=self.seen_ids,
-            seen_digests=self.seen_digests,
-            seen_identities=self.seen_identities,
             history=self.history,
             training_state={
                 "optimizer": self.optimizer.state_dict(),
@@ -286,18 +371,7 @@ class _Run:
         )
 
     def _record(self, state: str) -> None:
-        self.folder.write_run(
-            {
-                "state": state,
-                "device": str(self.device),
-                "seed": self.config.training.seed,
-                "attributes": list(self.names),
-                "rows": {"train": len(self.train_rows.z), "val": len(self.val_rows.z)},
-                "data_fingerprint": self.fingerprint,
-                "epochs": len(self.history),
-                "seconds": round(self.seconds, 3),
-            }
-        )
+        self.seen.record(self.folder, self.config, state, str(self.device), len(self.history), self.seconds)
 
 
 ADVICE = (

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fclf.data.embeddings import EmbeddingSet
-from fclf.data.targets import combination_codes, edit_targets, flip_attributes
+from fclf.data.targets import combination_codes, edit_targets, flip_attributes, own_labels
 from fclf.errors import InputError
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -140,25 +140,28 @@ def test_an_edit_sets_and_flips_what_was_named_and_keeps_the_rest(rows, data):
     flip = [name for name, action in zip(NAMES, actions, strict=True) if action == "flip"]
     if not assign and not flip:
         with pytest.raises(InputError, match="Nothing to edit"):
-            edit_targets(labelled(rows), NAMES, assign, flip)
+            edit_targets(own_labels(labelled(rows), NAMES), NAMES, assign, flip)
         return
     expected = [
         [{"keep": old, "flip": 1 - old}.get(action, action) for old, action in zip(row, actions, strict=True)]
         for row in rows
     ]
-    assert edit_targets(labelled(rows), NAMES, assign, flip).tolist() == expected
+    assert edit_targets(own_labels(labelled(rows), NAMES), NAMES, assign, flip).tolist() == expected
     assert rows == labelled(rows).attributes.tolist()
 
 
 def test_an_edit_takes_labels_by_name_and_needs_only_those_that_it_does_not_set():
     rows = labelled([[0, 1], [1, -1]], ("Male", "Smiling"))  # another order, Young absent, one label unknown
     with pytest.raises(InputError, match="2 of 2 rows have no label for Smiling, Young"):
-        edit_targets(rows, NAMES, {}, ["Male"])
-    assert edit_targets(rows, NAMES, {"Smiling": 0, "Young": 1}, ["Male"]).tolist() == [[0, 1, 1], [0, 1, 0]]
+        edit_targets(own_labels(rows, NAMES), NAMES, {}, ["Male"])
+    assert edit_targets(own_labels(rows, NAMES), NAMES, {"Smiling": 0, "Young": 1}, ["Male"]).tolist() == [
+        [0, 1, 1],
+        [0, 1, 0],
+    ]
     with pytest.raises(InputError, match="1 of 2 rows have no label for Smiling"):
-        edit_targets(rows, NAMES, {"Young": 1}, ["Smiling"])
+        edit_targets(own_labels(rows, NAMES), NAMES, {"Young": 1}, ["Smiling"])
     bare = EmbeddingSet(rows.embeddings)
-    assert edit_targets(bare, NAMES, dict.fromkeys(NAMES, 1), []).tolist() == [[1, 1, 1], [1, 1, 1]]
+    assert edit_targets(own_labels(bare, NAMES), NAMES, dict.fromkeys(NAMES, 1), []).tolist() == [[1, 1, 1], [1, 1, 1]]
 
 
 @pytest.mark.parametrize(
@@ -172,4 +175,4 @@ def test_an_edit_takes_labels_by_name_and_needs_only_those_that_it_does_not_set(
 )
 def test_an_edit_that_makes_no_sense_is_refused_with_its_reason(assign, flip, part):
     with pytest.raises(InputError, match=part):
-        edit_targets(labelled([[0, 0, 0]]), NAMES, assign, flip)
+        edit_targets(own_labels(labelled([[0, 0, 0]]), NAMES), NAMES, assign, flip)

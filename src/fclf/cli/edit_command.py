@@ -15,6 +15,7 @@ from fclf.cli.common import (
     Labels,
     LabelsOption,
     ThreadsOption,
+    note,
     print_json,
     say_split,
     use_threads,
@@ -33,6 +34,13 @@ def edit(
     flip: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Attribute to turn over; repeatable.")] = None,
     split: Annotated[str | None, typer.Option(help="Edit the rows of this split only.")] = None,
     strength: Annotated[float, typer.Option(min=0, help="Scales the flow time; 0 changes nothing.")] = 1.0,
+    keep: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="From faithful (0) to controlled (1), instead of the checkpoint's own."),
+    ] = None,
+    infer_labels: Annotated[
+        bool, typer.Option("--infer-labels", help="Fill in missing labels by the checkpoint's classifier.")
+    ] = False,
     labels: LabelsOption = Labels.binary,
     labels_from: LabelsFromOption = None,
     partition: PartitionOption = None,
@@ -64,6 +72,11 @@ def edit(
     if split is not None:
         say_split(data, model.config.data.split_seed)
         data = data.with_split(model.config.data.split_seed).part(split)
+    if infer_labels:
+        data, inferred = model.infer(data)
+        note(f"Labels inferred by the checkpoint's classifier: for {inferred:,} of {len(data):,} rows.")
+    if keep is not None:
+        model = model.with_keep(keep)
     edited = model.edit(data, assign, flip or [], strength=strength)
     edited.save(output)
     if as_json:

@@ -28,7 +28,7 @@ from fclf.errors import InputError
 def train(
     embeddings: EmbeddingsOption,
     output_dir: Annotated[Path, typer.Option(metavar="DIR", help="The run folder.")],
-    config: Annotated[str, typer.Option(metavar="NAME|PATH", help="A recipe or a YAML file.")] = "fclf_config",
+    config: Annotated[str, typer.Option(metavar="NAME|PATH", help="A recipe or a YAML file.")] = "edit",
     attributes: Annotated[
         str | None, typer.Option(metavar="A,B,...", help="Attributes to learn, instead of the recipe's.")
     ] = None,
@@ -48,7 +48,7 @@ def train(
 ) -> None:
     """Train a field and write a run folder.
 
-    Example: fclf train --embeddings celeba.npz --output-dir results/fclf_training --set loss.lambda_identity=0.1
+    Example: fclf train --embeddings celeba.npz --attributes Smiling,Male --output-dir results/run --set model.keep=0.8
     """
     use_threads(threads)
     from fclf.config import load_config, recipes
@@ -95,9 +95,10 @@ def train(
             on_epoch=on_epoch,
             monitor=SpreadMonitor,
         )
-    last = checkpoint.history[-1]
+    last = checkpoint.history[-1] if checkpoint.history else None
     if as_json:
-        print_json({"output_dir": str(output_dir), "attributes": list(checkpoint.attribute_names), "last": last})
+        found = {"attributes": list(checkpoint.attribute_names), "last": last, "choice": checkpoint.choice or None}
+        print_json({"output_dir": str(output_dir), **found})
     else:
         following = ["fclf", "evaluate", "--checkpoint", str(output_dir), "--embeddings", str(embeddings)]
         following += ["--labels", labels.value] if labels != Labels.binary else []
@@ -105,8 +106,10 @@ def train(
         following += ["--partition", partition] if partition else []
         following += ["--normalize"] if normalize else []
         following += ["--output-dir", str(output_dir / "evaluation")]
-        typer.echo(
-            f"Trained {int(last['epoch'])} epochs on {', '.join(checkpoint.attribute_names)}: loss {last['loss']:.4f}, "
-            f"validation {last['val_loss']:.4f}.\nCheckpoints: {output_dir / 'checkpoints'}\n"
-            f"Next: {shlex.join(following)}"
-        )
+        learned = ", ".join(checkpoint.attribute_names)
+        if last is not None:
+            loss = f"loss {last['loss']:.4f}, validation {last['val_loss']:.4f}"
+            typer.echo(f"Trained {int(last['epoch'])} epochs on {learned}: {loss}.")
+        else:
+            typer.echo(f"Fitted edits of {learned}. Chosen: {checkpoint.choice.get('reason', settings.model)}")
+        typer.echo(f"Checkpoints: {output_dir / 'checkpoints'}\nNext: {shlex.join(following)}")

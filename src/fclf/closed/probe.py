@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float64, Int8, Int64
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, cross_val_predict
+from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
-__all__ = ["Standardiser", "cross_fitted_logits", "logistic_weights"]
+__all__ = ["FINE_PENALTY", "LinearClassifier", "Standardiser", "cross_fitted_logits", "logistic_weights"]
 
 FOLDS = 5
+FINE_PENALTY = 3e-3
+"""scikit-learn's C at which a probe reads about what a classifier of its own would."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,26 @@ class Standardiser:
         return (z - self.mean) / self.spread
 
 
+@dataclass(frozen=True)
+class LinearClassifier:
+    """One class-balanced logistic regression per attribute, of embeddings as they are."""
+
+    weights: Float64[np.ndarray, "K d"]
+    offsets: Float64[np.ndarray, " K"]
+
+    @classmethod
+    def fit(cls, z: Float64[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"], penalty: float) -> LinearClassifier:
+        """Fit on standardised rows, with scikit-learn's C as the penalty."""
+        inputs = Standardiser.fit(z)
+        weights, biases = logistic_weights(inputs(z), y, penalty)
+        weights = weights / inputs.spread
+        return cls(weights, biases - weights @ inputs.mean)
+
+    def logits(self, z: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n K"]:
+        """Log odds of each attribute."""
+        return z @ self.weights.T + self.offsets
+
+
 def logistic_weights(
     x: Float64[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"], penalty: float
 ) -> tuple[Float64[np.ndarray, "K d"], Float64[np.ndarray, " K"]]:
@@ -49,22 +71,24 @@ def cross_fitted_logits(
 ) -> Float64[np.ndarray, "n K"]:
     """Logits of rows by probes that have not seen them, nor anybody shown in them: five folds.
 
-    In-sample logits are farther apart than those of new rows. An attribute with fewer than two rows of a value cannot
-    be held out; its logits are in-sample.
+    In-sample logits are farther apart than those of new rows. People are dealt to the folds at random, those who ever
+    have the attribute apart from the others, so that every fold has its share of a rare one. An attribute with fewer
+    than two people of a value cannot be held out; its logits are in-sample.
     """
     out = np.empty(y.shape)
+    people, who = np.unique(np.arange(len(y)) if identities is None else identities, return_inverse=True)
+    shuffled = np.random.default_rng(seed).permutation(len(people))
     for k, labels in enumerate(y.T):
-        units = np.arange(len(labels)) if identities is None else identities
-        rarest = min(len(np.unique(units[labels == value])) for value in (0, 1))
-        folds = min(FOLDS, rarest)
+        ever, never = np.zeros((2, len(people)), dtype=bool)
+        ever[who[labels == 1]] = never[who[labels == 0]] = True
+        folds = min(FOLDS, int(ever.sum()), int(never.sum()))
         if folds < 2:
             out[:, k] = _logistic(penalty).fit(x, labels).decision_function(x)
             continue
-        kind = StratifiedKFold if identities is None else StratifiedGroupKFold
-        cv = kind(folds, shuffle=True, random_state=seed)
-        out[:, k] = cross_val_predict(
-            _logistic(penalty), x, labels, groups=identities, cv=cv, method="decision_function"
-        )
+        fold = np.empty(len(people), dtype=np.intp)
+        fold[shuffled[np.argsort(ever[shuffled], kind="stable")]] = np.arange(len(people)) % folds
+        cv = PredefinedSplit(fold[who])
+        out[:, k] = cross_val_predict(_logistic(penalty), x, labels, cv=cv, method="decision_function")
     return out
 
 

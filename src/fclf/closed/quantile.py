@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float64, Int8, Int64
 
 from fclf.closed.linear import least_squares_effects, project
-from fclf.closed.probe import Standardiser, cross_fitted_logits, logistic_weights
+from fclf.closed.probe import LinearClassifier, Standardiser, cross_fitted_logits
 from fclf.errors import InputError
 
 __all__ = ["PENALTY", "QuantileShift", "transport"]
@@ -69,13 +69,10 @@ class QuantileShift:
         for k, labels in enumerate(y.T):
             if labels.min() == labels.max():
                 raise InputError(f"A quantile shift needs rows with and without attribute {k}; all {len(y)} are alike.")
-        inputs = Standardiser.fit(z)
-        x = inputs(z)
-        weights, biases = logistic_weights(x, y, penalty)
-        logits = cross_fitted_logits(x, y, penalty, identities, seed)
-        weights = weights / inputs.spread
+        probe = LinearClassifier.fit(z, y, penalty)
+        logits = cross_fitted_logits(Standardiser.fit(z)(z), y, penalty, identities, seed)
         samples = tuple((np.sort(logits[y[:, k] == 0, k]), np.sort(logits[y[:, k] == 1, k])) for k in range(y.shape[1]))
-        return cls(least_squares_effects(z, y)[1], weights, biases - weights @ inputs.mean, samples)
+        return cls(least_squares_effects(z, y)[1], probe.weights, probe.offsets, samples)
 
     def __call__(
         self, z: Float64[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"], target: Int8[np.ndarray, "n K"]

@@ -12,7 +12,7 @@ from torch import Tensor
 from fclf.data.embeddings import UNKNOWN, EmbeddingSet, attribute_positions
 from fclf.errors import InputError
 
-__all__ = ["combination_codes", "edit_targets", "flip_attributes"]
+__all__ = ["check_known", "combination_codes", "edit_targets", "flip_attributes", "own_labels"]
 
 
 def flip_attributes(
@@ -53,10 +53,19 @@ def combination_codes(y: Float[Tensor, "n K"]) -> Int64[Tensor, " n"]:
     return torch.unique(y, dim=0, return_inverse=True)[1]
 
 
+def own_labels(data: EmbeddingSet, names: Sequence[str]) -> Int8[np.ndarray, "n K"]:
+    """Each row's own labels of the attributes `names`, `UNKNOWN` where there is none."""
+    labels = np.full((len(data), len(names)), UNKNOWN, dtype=np.int8)
+    for k, name in enumerate(names):
+        if data.attributes is not None and name in data.attribute_names:
+            labels[:, k] = data.attributes[:, data.attribute_names.index(name)]
+    return labels
+
+
 def edit_targets(
-    data: EmbeddingSet, names: Sequence[str], assign: Mapping[str, int], flip: Sequence[str]
+    labels: Int8[np.ndarray, "n K"], names: Sequence[str], assign: Mapping[str, int], flip: Sequence[str]
 ) -> Int8[np.ndarray, "n K"]:
-    """Target of every row: its own labels of the attributes `names`, with some assigned and some flipped.
+    """Target of every row: its own `labels` of the attributes `names`, with some assigned and some flipped.
 
     Raises:
         InputError: for unknown or contradictory attributes, values other than 0 and 1, or labels that are needed
@@ -71,17 +80,19 @@ def edit_targets(
     for name, value in assign.items():
         if value not in (0, 1):
             raise InputError(f"--set {name}={value}: an attribute is set to 0 or 1.")
-    targets = np.full((len(data), len(names)), UNKNOWN, dtype=np.int8)
-    for k, name in enumerate(names):
-        if data.attributes is not None and name in data.attribute_names:
-            targets[:, k] = data.attributes[:, data.attribute_names.index(name)]
+    targets = labels.copy()
     targets[:, assigned] = list(assign.values())
-    unknown = targets == UNKNOWN
+    check_known(targets, names, "The target of an edit is a row's own labels with some changed")
+    targets[:, flipped] = 1 - targets[:, flipped]
+    return targets
+
+
+def check_known(labels: Int8[np.ndarray, "n K"], names: Sequence[str], why: str) -> None:
+    """Refuse labels that are not known."""
+    unknown = labels == UNKNOWN
     if unknown.any():
         needed = ", ".join(name for k, name in enumerate(names) if unknown[:, k].any())
         raise InputError(
-            f"{int(unknown.any(axis=1).sum())} of {len(data)} rows have no label for {needed}. The target of an edit "
-            "is a row's own labels with some changed: add the labels, or give every attribute a value with --set."
+            f"{int(unknown.any(axis=1).sum())} of {len(labels)} rows have no label for {needed}. {why}: add the "
+            "labels, or type --infer-labels to have the checkpoint's classifier fill them in."
         )
-    targets[:, flipped] = 1 - targets[:, flipped]
-    return targets

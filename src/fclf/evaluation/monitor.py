@@ -41,7 +41,7 @@ class SpreadMonitor:
         labels = np.asarray(val.attributes)
         self.plan = plan_edits(labels, val.attribute_names, "each")
         self.z = torch.from_numpy(val.embeddings)[self.plan.source]
-        self.y = torch.from_numpy(self.plan.target).float()
+        self.source, self.target = (torch.from_numpy(y).float() for y in (self.plan.original, self.plan.target))
         self.codes = np.unique(self.plan.target, axis=0, return_inverse=True)[1].reshape(-1)
         self.sample = np.random.default_rng(seed).permutation(len(self.plan))[:sample]
         self.groups = self._groups(train)
@@ -54,7 +54,8 @@ class SpreadMonitor:
 
     def __call__(self, flow: Flow) -> Mapping[str, float]:
         """`silhouette_by_target` and `variance_ratio`, each where it is defined."""
-        ends: Float64[np.ndarray, "m d"] = flow.edit(self.z, self.y).double().numpy()
+        condition = flow.condition(self.z, self.source, self.target)
+        ends: Float64[np.ndarray, "m d"] = flow.edit(self.z, condition).double().numpy()
         found = {}
         by_target = silhouette(ends[self.sample], self.codes[self.sample])
         if by_target is not None:

@@ -125,15 +125,20 @@ def evaluate(
     return Report(metrics, _plot_points(flow, bench, destinations, kind))
 
 
-def _inputs(bench: Bench, edits: NDArray[np.intp] | slice = slice(None)) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sources and targets of some edits, as the field takes them."""
-    z = bench.z[bench.plan.source[edits]].astype(np.float32)
-    return torch.from_numpy(z), torch.from_numpy(bench.plan.target[edits].astype(np.float32))
+def _inputs(
+    flow: Flow, bench: Bench, edits: NDArray[np.intp] | slice = slice(None)
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Sources of some edits and what the field is conditioned on."""
+    z = torch.from_numpy(bench.z[bench.plan.source[edits]].astype(np.float32))
+    source, target = (
+        torch.from_numpy(labels[edits].astype(np.float32)) for labels in (bench.plan.original, bench.plan.target)
+    )
+    return z, flow.condition(z, source, target)
 
 
 def _follow(flow: Flow, bench: Bench) -> tuple[Matrix, float]:
     """Destinations of all edits and the mean step length."""
-    z, y = _inputs(bench)
+    z, y = _inputs(flow, bench)
     ends, lengths = [], []
     with torch.no_grad():
         for first in range(0, len(z), 8192):
@@ -151,7 +156,7 @@ def _follow(flow: Flow, bench: Bench) -> tuple[Matrix, float]:
 
 def _points(flow: Flow, bench: Bench, edits: NDArray[np.intp]) -> Iterator[Matrix]:
     """Sources of some edits and where they are after each step."""
-    for point in flow.path(*_inputs(bench, edits)):
+    for point in flow.path(*_inputs(flow, bench, edits)):
         yield point.double().numpy()
 
 
@@ -164,7 +169,7 @@ def _paths(flow: Flow, bench: Bench) -> PathScores:
 
 
 def _field(flow: Flow, bench: Bench) -> FieldScores:
-    return field_scores(flow.field, *_inputs(bench, bench.sample[:JACOBIANS]))
+    return field_scores(flow.field, *_inputs(flow, bench, bench.sample[:JACOBIANS]))
 
 
 def _plot_points(flow: Flow, bench: Bench, destinations: Matrix, kind: Kind) -> PlotPoints:

@@ -1,0 +1,58 @@
+"""Every closed form by name, simplest first: rows of a table, and what an edit is chosen from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+from jaxtyping import Float64, Int8, Int64
+
+from fclf.closed.linear import ClosedForm, Shift, least_squares_effects
+from fclf.closed.quantile import QuantileShift
+from fclf.closed.transport import ConditionalTransport
+
+__all__ = ["STARTS", "closed_forms"]
+
+STARTS = {"shift": "shift x1", "quantile": "quantile shift", "transport": "conditional transport"}
+"""Names in a configuration, and in tables."""
+
+
+def closed_forms(
+    z: Float64[np.ndarray, "n d"],
+    y: Int8[np.ndarray, "n K"],
+    identities: Int64[np.ndarray, " n"] | None = None,
+    *,
+    keep: float = 0.5,
+    seed: int = 0,
+    names: Container[str] | None = None,
+) -> dict[str, ClosedForm]:
+    """Fit closed forms on train rows.
+
+    Args:
+        z: embeddings.
+        y: their attributes, each with both values.
+        identities: who they show, for what is cross-fitted.
+        keep: operating point of those that have one.
+        seed: of the folds.
+        names: fit these only.
+    """
+
+    @cache
+    def effects() -> Float64[np.ndarray, "K d"]:
+        return least_squares_effects(z, y)[1]
+
+    @cache
+    def quantile() -> QuantileShift:
+        return QuantileShift.fit(z, y, identities, seed=seed)
+
+    fits: dict[str, Callable[[], ClosedForm]] = {
+        "shift x1": lambda: Shift(effects()),
+        "shift x1.5": lambda: Shift(effects(), 1.5),
+        "quantile shift": quantile,
+        "quantile shift x1.15": lambda: replace(quantile(), strength=1.15),
+        "quantile shift, half controlled": lambda: replace(quantile(), control=0.5),
+        "conditional transport": lambda: ConditionalTransport.fit(z, y, identities, keep=keep, seed=seed),
+    }
+    return {name: fit() for name, fit in fits.items() if names is None or name in names}

@@ -1,0 +1,65 @@
+"""Closed forms as named arrays, so that a checkpoint holds them as it holds weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fclf.closed.linear import ClosedForm, DoNothing, Shift, TargetMean
+from fclf.closed.means import LabelMeans
+from fclf.closed.quantile import QuantileShift
+from fclf.closed.transport import ConditionalTransport
+
+__all__ = ["from_arrays", "to_arrays"]
+
+KINDS: dict[str, type] = {
+    kind.__name__: kind for kind in (ConditionalTransport, DoNothing, LabelMeans, QuantileShift, Shift, TargetMean)
+}
+
+
+def to_arrays(form: ClosedForm) -> dict[str, NDArray[np.float64]]:
+    """Flatten a closed form: `Shift.effects`, `ConditionalTransport.means.LabelMeans.centre`, ..."""
+    return dict(_flatten(form, ""))
+
+
+def from_arrays(arrays: Mapping[str, NDArray[Any]]) -> ClosedForm:
+    """Rebuild what `to_arrays` flattened.
+
+    Raises:
+        ValueError: for arrays that are not of one closed form.
+    """
+    tree: dict[str, Any] = {}
+    for path, array in arrays.items():
+        *folders, leaf = path.split(".")
+        place = tree
+        for folder in folders:
+            place = place.setdefault(folder, {})
+        place[leaf] = np.asarray(array, dtype=np.float64)
+    form = _rebuild(tree)
+    if not callable(form):
+        raise ValueError(f"no closed form is called {', '.join(tree) or 'nothing'}")
+    return form
+
+
+def _flatten(value: Any, path: str) -> list[tuple[str, NDArray[np.float64]]]:
+    if is_dataclass(value):
+        path = f"{path}{type(value).__name__}."
+        parts = [(field.name, getattr(value, field.name)) for field in fields(value)]
+        found = [item for name, part in parts for item in _flatten(part, f"{path}{name}.")]
+        return found or [(f"{path}nothing", np.zeros(0))]
+    if isinstance(value, tuple):
+        return [item for number, part in enumerate(value) for item in _flatten(part, f"{path}{number}.")]
+    return [(path.removesuffix("."), np.asarray(value, dtype=np.float64))]
+
+
+def _rebuild(tree: Any) -> Any:
+    if not isinstance(tree, dict):
+        return float(tree) if tree.ndim == 0 else tree
+    if len(tree) == 1 and (kind := KINDS.get(next(iter(tree)))):
+        (parts,) = tree.values()
+        return kind(**{name: _rebuild(part) for name, part in parts.items() if name != "nothing"})
+    return tuple(_rebuild(tree[number]) for number in sorted(tree, key=int))
