@@ -43,6 +43,8 @@ class Checkpoint:
     """`EmbeddingSet.row_digests` of the same rows."""
     seen_identities: tuple[int, ...] = ()
     """Who is shown in them, in the numbers of that file."""
+    strength: float = 1.0
+    """Factor on the flow time, calibrated on the val rows where `inference.silhouette_by_target` asks for it."""
     history: list[dict[str, float]] = field(default_factory=list)
     """Mean losses of each epoch."""
     training_state: dict[str, Any] = field(default_factory=dict)
@@ -54,7 +56,7 @@ class Checkpoint:
         model.load_state_dict(self.weights)
         model.to(device).eval().requires_grad_(False)
         inference = self.config.inference
-        return Flow(model, inference.num_flow_steps, inference.step_size, inference.method)
+        return Flow(model, inference.num_flow_steps, inference.step_size * self.strength, inference.method)
 
     def matching(self, data: EmbeddingSet) -> EmbeddingSet:
         """Choose this model's attributes in `data` by name; `InputError` if the width or a name does not fit."""
@@ -142,6 +144,7 @@ class Checkpoint:
             "seen_ids": list(self.seen_ids),
             "seen_digests": list(self.seen_digests),
             "seen_identities": list(self.seen_identities),
+            "strength": self.strength,
             "history": self.history,
             "training_state": self.training_state,
         }
@@ -182,6 +185,7 @@ class Checkpoint:
                 seen_ids=tuple(content["seen_ids"]),
                 seen_digests=tuple(content["seen_digests"]),
                 seen_identities=tuple(content["seen_identities"]),
+                strength=float(content.get("strength", 1.0)),
                 history=list(content["history"]),
                 training_state=dict(content["training_state"]),
             )

@@ -18,6 +18,7 @@ from fclf.config import Config, TrainingConfig, changes
 from fclf.data.embeddings import EmbeddingSet
 from fclf.data.targets import flip_attributes
 from fclf.errors import InputError, NonFiniteLossError
+from fclf.evaluation.calibration import SilhouetteCalibration
 from fclf.field import TargetField
 from fclf.flow import Flow, step
 from fclf.losses.objective import Losses, Objective, Rollout
@@ -133,6 +134,9 @@ class _Run:
         self.optimizer = torch.optim.Adam(self.field.parameters(), lr=settings.learning_rate)
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.history: list[dict[str, float]] = []
+        silhouette = config.inference.silhouette_by_target
+        self.calibration = None if silhouette is None else SilhouetteCalibration(train_rows, val_rows, silhouette)
+        self.strength = 1.0
         self.best = math.inf
         self.first_loss: float | None = None
         self.seconds = 0.0  # of all parts of a resumed run, up to its last epoch
@@ -174,6 +178,7 @@ class _Run:
             for epoch in range(len(self.history) + 1, settings.num_epochs + 1):
                 record = {"epoch": float(epoch), **self._train_epoch(epoch), **self._validate()}
                 self._check_finite(record["val_loss"], record, epoch)  # before it is saved: the last good one stays
+                record |= self._calibrate(epoch)
                 if monitor is not None and _is_due(epoch, settings.evaluate_every, settings.num_epochs):
                     record |= {f"val_{name}": value for name, value in monitor(self._checkpoint(epoch).flow()).items()}
                 self.history.append(record)
@@ -227,6 +232,14 @@ class _Run:
                 _add(sums, self.objective(self._rollout(self.val_rows, rows, generator)), {})
         return {f"val_{name}": value / len(batches) for name, value in sums.items()}
 
+    def _calibrate(self, epoch: int) -> dict[str, float]:
+        """Set the strength of this epoch's checkpoint, where the configuration asks for it."""
+        if self.calibration is None:
+            return {}
+        self.strength = 1.0
+        self.strength, found = self.calibration(self._checkpoint(epoch).flow())
+        return {"strength": self.strength, "val_silhouette_by_target": found}
+
     def _rollout(self, data: _Rows, rows: Tensor, generator: torch.Generator) -> Rollout:
         settings = self.config.training
         targets = flip_attributes(
@@ -274,6 +287,7 @@ class _Run:
             seen_ids=self.seen_ids,
             seen_digests=self.seen_digests,
             seen_identities=self.seen_identities,
+            strength=self.strength,
             history=self.history,
             training_state={
                 "optimizer": self.optimizer.state_dict(),

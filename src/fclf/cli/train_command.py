@@ -105,8 +105,15 @@ def train(
         following += ["--partition", partition] if partition else []
         following += ["--normalize"] if normalize else []
         following += ["--output-dir", str(output_dir / "evaluation")]
+        calibrated = ""
+        if "strength" in last:
+            calibrated = (
+                f"\nThe flow is followed for {last['strength']:.3f} of its time: there the silhouette by target of the "
+                f"val rows is {last['val_silhouette_by_target']:.3f} "
+                f"({settings.inference.silhouette_by_target:g} was asked for)."
+            )
         typer.echo(
             f"Trained {int(last['epoch'])} epochs on {', '.join(checkpoint.attribute_names)}: loss {last['loss']:.4f}, "
-            f"validation {last['val_loss']:.4f}.\nCheckpoints: {output_dir / 'checkpoints'}\n"
+            f"validation {last['val_loss']:.4f}.{calibrated}\nCheckpoints: {output_dir / 'checkpoints'}\n"
             f"Next: {shlex.join(following)}"
         )

@@ -56,9 +56,17 @@ class SpreadMonitor:
         """`silhouette_by_target` and `variance_ratio`, each where it is defined."""
         ends: Float64[np.ndarray, "m d"] = flow.edit(self.z, self.y).double().numpy()
         found = {}
-        by_target = silhouette(ends[self.sample], self.codes[self.sample])
+        by_target = self._silhouette(ends[self.sample])
         if by_target is not None:
             found["silhouette_by_target"] = by_target
         if self.groups:
             found["variance_ratio"] = float(np.mean([total_variance(ends[rows]) / var for rows, var in self.groups]))
         return found
+
+    def silhouette(self, flow: Flow, strength: float = 1.0) -> float | None:
+        """Silhouette by target at a strength; only the sampled edits are made."""
+        ends = flow.edit(self.z[self.sample], self.y[self.sample], strength)
+        return self._silhouette(ends.double().numpy())
+
+    def _silhouette(self, ends: Float64[np.ndarray, "s d"]) -> float | None:
+        return silhouette(ends, self.codes[self.sample])
