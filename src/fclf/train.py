@@ -178,9 +178,10 @@ class _Run:
             for epoch in range(len(self.history) + 1, settings.num_epochs + 1):
                 record = {"epoch": float(epoch), **self._train_epoch(epoch), **self._validate()}
                 self._check_finite(record["val_loss"], record, epoch)  # before it is saved: the last good one stays
-                record |= self._calibrate(epoch)
+                calibrated = self._calibrate(epoch)
                 if monitor is not None and _is_due(epoch, settings.evaluate_every, settings.num_epochs):
                     record |= {f"val_{name}": value for name, value in monitor(self._checkpoint(epoch).flow()).items()}
+                record |= calibrated  # last: a monitor may have read the same silhouette from fewer edits
                 self.history.append(record)
                 self.seconds = time.perf_counter() - started
                 improved = record["val_loss"] < self.best

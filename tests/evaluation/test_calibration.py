@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from fclf.cli import main
 from fclf.config import load_config
 from fclf.data.embeddings import EmbeddingSet
 from fclf.data.planted import planted
@@ -12,6 +13,7 @@ from fclf.evaluation.bands import ORGANISED
 from fclf.evaluation.calibration import MAX_STRENGTH, SilhouetteCalibration
 from fclf.evaluation.edits import plan_edits
 from fclf.evaluation.geometry import silhouette
+from fclf.evaluation.monitor import SpreadMonitor
 from fclf.flow import Flow
 from fclf.train import train
 
@@ -88,7 +90,8 @@ def test_too_few_val_rows_are_refused(data):
 def test_organise_ends_in_the_band_on_rows_it_never_read_and_beyond_it_without_calibration(tmp_path, geometry):
     data = planted(3000, 32, geometry=geometry)[0]
     settings = ["training.num_epochs=2", "loss.lambda_identity=0.05"]
-    checkpoint = train(data, load_config("organise", settings), tmp_path / "with")
+    checkpoint = train(data, load_config("organise", settings), tmp_path / "with", monitor=SpreadMonitor)
+    assert checkpoint.history[-1]["val_silhouette_by_target"] == pytest.approx(0.45, abs=0.01)
     assert checkpoint.strength == checkpoint.history[-1]["strength"] != 1
     assert LOW <= measured(checkpoint.flow(), data.part("test")) <= HIGH
     off = train(data, load_config("organise", [*settings, "inference.silhouette_by_target=null"]), tmp_path / "without")
@@ -118,3 +121,14 @@ def test_organise_ends_in_the_band_on_real_rows(shared, tmp_path):
     checkpoint = train(data, load_config("organise", ["training.num_epochs=1"]), tmp_path)
     rows = data.select(checkpoint.attribute_names).part("test")
     assert LOW <= measured(checkpoint.flow(), rows.take(np.arange(0, len(rows), 3))) <= HIGH
+
+
+@pytest.mark.parametrize(("weight", "reached"), [(0.05, True), (50, False)])
+def test_the_command_says_how_far_the_flow_is_followed_and_what_is_out_of_reach(tmp_path, capsys, weight, reached):
+    file = tmp_path / "planted.npz"
+    planted(1500, 32)[0].save(file)
+    command = ["train", "--config", "organise", "--embeddings", str(file), "--output-dir", str(tmp_path / "run")]
+    assert main([*command, "--set", "training.batch_size=32", "--set", f"loss.lambda_identity={weight}"]) == 0
+    said = capsys.readouterr().out
+    assert "of its time: there the silhouette by target of the val rows is" in said
+    assert ("out of reach" in said) is not reached

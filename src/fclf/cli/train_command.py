@@ -24,6 +24,9 @@ from fclf.cli.common import (
 from fclf.cli.loading import LabelsFromOption, NormalizeOption, PartitionOption, load_embeddings
 from fclf.errors import InputError
 
+REACHED = 0.02
+"""Of a silhouette: nearer than this to what was asked for."""
+
 
 def train(
     embeddings: EmbeddingsOption,
@@ -105,13 +108,15 @@ def train(
         following += ["--partition", partition] if partition else []
         following += ["--normalize"] if normalize else []
         following += ["--output-dir", str(output_dir / "evaluation")]
-        calibrated = ""
-        if "strength" in last:
+        calibrated, asked = "", settings.inference.silhouette_by_target
+        if asked is not None:
+            found = last["val_silhouette_by_target"]
             calibrated = (
                 f"\nThe flow is followed for {last['strength']:.3f} of its time: there the silhouette by target of the "
-                f"val rows is {last['val_silhouette_by_target']:.3f} "
-                f"({settings.inference.silhouette_by_target:g} was asked for)."
+                f"val rows is {found:.3f} ({asked:g} was asked for)."
             )
+            if abs(found - asked) > REACHED:
+                calibrated += " It is out of reach: raise loss.temperature, or lower loss.lambda_identity."
         typer.echo(
             f"Trained {int(last['epoch'])} epochs on {', '.join(checkpoint.attribute_names)}: loss {last['loss']:.4f}, "
             f"validation {last['val_loss']:.4f}.{calibrated}\nCheckpoints: {output_dir / 'checkpoints'}\n"
