@@ -52,6 +52,8 @@ class Checkpoint:
     """Arrays of a `LinearClassifier` of the train rows, for rows without labels."""
     choice: dict[str, Any] = field(default_factory=dict)
     """What was chosen on the val rows, and why (`fclf.evaluation.selection`)."""
+    strength: float = 1.0
+    """Factor on the flow time, calibrated on the val rows where `inference.silhouette_by_target` asks for it."""
     history: list[dict[str, float]] = field(default_factory=list)
     """Mean losses of each epoch."""
     training_state: dict[str, Any] = field(default_factory=dict)
@@ -69,7 +71,9 @@ class Checkpoint:
             model.load_state_dict(self.weights)
             condition_of = None
         model.to(device).eval().requires_grad_(False)
-        return Flow(model, inference.num_flow_steps, inference.step_size, inference.method, condition_of)
+        return Flow(
+            model, inference.num_flow_steps, inference.step_size * self.strength, inference.method, condition_of
+        )
 
     def with_keep(self, keep: float) -> Checkpoint:
         """The same field at another operating point, 0 (faithful) to 1 (controlled), without fitting anything again.
@@ -202,6 +206,7 @@ class Checkpoint:
             "seen_identities": list(self.seen_identities),
             "classifier": self.classifier,
             "choice": self.choice,
+            "strength": self.strength,
             "history": self.history,
             "training_state": self.training_state,
         }
@@ -244,6 +249,7 @@ class Checkpoint:
                 seen_identities=tuple(content["seen_identities"]),
                 classifier=dict(content["classifier"]),
                 choice=dict(content["choice"]),
+                strength=float(content["strength"]),
                 history=list(content["history"]),
                 training_state=dict(content["training_state"]),
             )

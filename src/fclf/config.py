@@ -213,6 +213,8 @@ class InferenceConfig(Section):
     """Flow time of one step."""
     method: Literal["euler", "heun", "rk4"] = "euler"
     """Order 1, 2 or 4, projected to the sphere after each step."""
+    silhouette_by_target: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Each checkpoint's flow is followed as far as gives the val rows this silhouette; to its end if absent."""
 
 
 class Config(Section):

@@ -39,6 +39,7 @@ TAGS = {
     "gradient_norm": "Train/GradientNorm",
     "learning_rate": "Train/LearningRate",
     "val_loss": "Val/Loss",
+    "strength": "Val/Strength",
     "val_silhouette_by_target": "Val/Silhouette_by_target",
     "val_variance_ratio": "Val/VarianceRatio",
 }

@@ -22,6 +22,7 @@ from fclf.config import ChangeModelConfig, Config, ModelConfig, TrainingConfig, 
 from fclf.data.embeddings import EmbeddingSet
 from fclf.data.targets import flip_attributes
 from fclf.errors import InputError, NonFiniteLossError
+from fclf.evaluation.calibration import SilhouetteCalibration
 from fclf.evaluation.selection import arrays, choose
 from fclf.field import TargetField
 from fclf.flow import Flow, step
@@ -224,6 +225,9 @@ class _Run:
         self.optimizer = torch.optim.Adam(self.field.parameters(), lr=settings.learning_rate)
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.history: list[dict[str, float]] = []
+        silhouette = config.inference.silhouette_by_target
+        self.calibration = None if silhouette is None else SilhouetteCalibration(train_rows, val_rows, silhouette)
+        self.strength = 1.0
         self.best = math.inf
         self.first_loss: float | None = None
         self.seconds = 0.0  # of all parts of a resumed run, up to its last epoch
@@ -265,8 +269,10 @@ class _Run:
             for epoch in range(len(self.history) + 1, settings.num_epochs + 1):
                 record = {"epoch": float(epoch), **self._train_epoch(epoch), **self._validate()}
                 self._check_finite(record["val_loss"], record, epoch)  # before it is saved: the last good one stays
+                calibrated = self._calibrate(epoch)
                 if monitor is not None and _is_due(epoch, settings.evaluate_every, settings.num_epochs):
                     record |= {f"val_{name}": value for name, value in monitor(self._checkpoint(epoch).flow()).items()}
+                record |= calibrated  # last: a monitor may have read the same silhouette from fewer edits
                 self.history.append(record)
                 self.seconds = time.perf_counter() - started
                 improved = record["val_loss"] < self.best
@@ -318,6 +324,14 @@ class _Run:
                 _add(sums, self.objective(self._rollout(self.val_rows, rows, generator)), {})
         return {f"val_{name}": value / len(batches) for name, value in sums.items()}
 
+    def _calibrate(self, epoch: int) -> dict[str, float]:
+        """Set the strength of this epoch's checkpoint, where the configuration asks for it."""
+        if self.calibration is None:
+            return {}
+        self.strength = 1.0
+        self.strength, found = self.calibration(self._checkpoint(epoch).flow())
+        return {"strength": self.strength, "val_silhouette_by_target": found}
+
     def _rollout(self, data: _Rows, rows: Tensor, generator: torch.Generator) -> Rollout:
         settings = self.config.training
         targets = flip_attributes(
@@ -359,6 +373,7 @@ class _Run:
             self.config,
             weights={name: value.detach().cpu().clone() for name, value in self.field.state_dict().items()},
             epoch=epoch,
+            strength=self.strength,
             history=self.history,
             training_state={
                 "optimizer": self.optimizer.state_dict(),

@@ -33,6 +33,29 @@ def test_a_collapse_is_said_and_only_then(collapsed, said):
     assert ("COLLAPSE" in figures._title(found)) is said
 
 
+def organised(flow, real=-0.04, shift=True):
+    """Lines about organisation below the table of a flow with this silhouette, beside real rows with that one."""
+    metrics = report().metrics
+    table = [row().model_copy(update={"silhouettes": {"flowed_by_target": flow}, "variance_ratio": 0.12})]
+    table += [row("shift x1").model_copy(update={"recall": 0.914})] if shift else []
+    table += [row("held-out real").model_copy(update={"silhouettes": {"flowed_by_target": real}})]
+    return [line for line in summary(metrics.model_copy(update={"table": table})) if line.startswith("Organised")]
+
+
+def test_the_price_of_organised_space_is_one_line_beside_the_shift():
+    assert organised(0.45) == [
+        "Organised: silhouette by target 0.450 (in the specification's 0.35 to 0.55; real rows -0.040) costs "
+        "variance 0.120 (shift x1 0.500), recall 0.250 (shift x1 0.914), rank 1 1.000 (shift x1 1.000)."
+    ]
+    (alone,) = organised(0.35, shift=False)
+    assert alone.endswith("costs variance 0.120, recall 0.250, rank 1 1.000.")
+
+
+@pytest.mark.parametrize(("flow", "real"), [(0.34, -0.04), (0.56, -0.04), (None, -0.04), (0.45, 0.4)])
+def test_nothing_is_said_outside_of_the_band_nor_where_real_rows_are_in_it(flow, real):
+    assert organised(flow, real) == []
+
+
 def test_a_row_has_a_cell_for_each_column_and_a_dash_for_what_is_not_measured():
     texts = cells(row(kept=None))
     assert len(texts) == len(COLUMNS)

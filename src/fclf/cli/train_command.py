@@ -24,6 +24,9 @@ from fclf.cli.common import (
 from fclf.cli.loading import LabelsFromOption, NormalizeOption, PartitionOption, load_embeddings
 from fclf.errors import InputError
 
+REACHED = 0.02
+"""Of a silhouette: nearer than this to what was asked for."""
+
 
 def train(
     embeddings: EmbeddingsOption,
@@ -97,8 +100,8 @@ def train(
         )
     last = checkpoint.history[-1] if checkpoint.history else None
     if as_json:
-        found = {"attributes": list(checkpoint.attribute_names), "last": last, "choice": checkpoint.choice or None}
-        print_json({"output_dir": str(output_dir), **found})
+        result = {"attributes": list(checkpoint.attribute_names), "last": last, "choice": checkpoint.choice or None}
+        print_json({"output_dir": str(output_dir), **result})
     else:
         following = ["fclf", "evaluate", "--checkpoint", str(output_dir), "--embeddings", str(embeddings)]
         following += ["--labels", labels.value] if labels != Labels.binary else []
@@ -112,4 +115,13 @@ def train(
             typer.echo(f"Trained {int(last['epoch'])} epochs on {learned}: {loss}.")
         else:
             typer.echo(f"Fitted edits of {learned}. Chosen: {checkpoint.choice.get('reason', settings.model)}")
+        asked = settings.inference.silhouette_by_target
+        if asked is not None and last is not None:
+            found = last["val_silhouette_by_target"]
+            typer.echo(
+                f"The flow is followed for {last['strength']:.3f} of its time: there the silhouette by target of the "
+                f"val rows is {found:.3f} ({asked:g} was asked for)."
+            )
+            if abs(found - asked) > REACHED:
+                typer.echo("It is out of reach: raise loss.temperature, or lower loss.lambda_identity.")
         typer.echo(f"Checkpoints: {output_dir / 'checkpoints'}\nNext: {shlex.join(following)}")

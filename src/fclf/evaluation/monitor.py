@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from jaxtyping import Float64
+from numpy.typing import NDArray
 
 from fclf.data.embeddings import EmbeddingSet
 from fclf.evaluation.edits import comparable_groups, plan_edits
@@ -54,12 +55,25 @@ class SpreadMonitor:
 
     def __call__(self, flow: Flow) -> Mapping[str, float]:
         """`silhouette_by_target` and `variance_ratio`, each where it is defined."""
-        condition = flow.condition(self.z, self.source, self.target)
-        ends: Float64[np.ndarray, "m d"] = flow.edit(self.z, condition).double().numpy()
+        ends = self._ends(flow, np.arange(len(self.plan)))
         found = {}
-        by_target = silhouette(ends[self.sample], self.codes[self.sample])
+        by_target = self._silhouette(ends[self.sample])
         if by_target is not None:
             found["silhouette_by_target"] = by_target
         if self.groups:
             found["variance_ratio"] = float(np.mean([total_variance(ends[rows]) / var for rows, var in self.groups]))
         return found
+
+    def silhouette(self, flow: Flow, strength: float = 1.0) -> float | None:
+        """Silhouette by target at a strength; only the sampled edits are made."""
+        return self._silhouette(self._ends(flow, self.sample, strength))
+
+    def _ends(self, flow: Flow, edits: NDArray[np.intp], strength: float = 1.0) -> Float64[np.ndarray, "e d"]:
+        z = self.z[edits]
+        ends: Float64[np.ndarray, "e d"] = (
+            flow.edit(z, flow.condition(z, self.source[edits], self.target[edits]), strength).double().numpy()
+        )
+        return ends
+
+    def _silhouette(self, ends: Float64[np.ndarray, "s d"]) -> float | None:
+        return silhouette(ends, self.codes[self.sample])

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from rich.table import Table
 
+from fclf.evaluation.bands import ORGANISED
 from fclf.evaluation.results import LOST_SPREAD, Metrics, Row
 
 __all__ = ["CAPTION", "COLUMNS", "cells", "markdown", "terminal"]
@@ -84,9 +85,29 @@ def summary(metrics: Metrics) -> Sequence[str]:
         shown = flow.collapsed[:4]
         more = f"; and {len(flow.collapsed) - len(shown)} more" if len(flow.collapsed) > len(shown) else ""
         lines.append(f"COLLAPSE: {'; '.join(shown)}{more}. (Less than {LOST_SPREAD:.0%} is a collapse.)")
+    lines += _price_of_organisation(metrics)
     if not metrics.trained_on_this_data:
         lines.append("The checkpoint was trained on other data than these.")
     return [*lines, *metrics.notes]
+
+
+def _price_of_organisation(metrics: Metrics) -> list[str]:
+    """What a silhouette in the specification's band costs, where real rows are not in it themselves."""
+    flow = metrics.table[0]
+    beside = {row.name: row for row in metrics.table}
+    low, high = ORGANISED
+    found, real = (
+        row.silhouettes.get("flowed_by_target") if row is not None else None
+        for row in (flow, beside.get("held-out real"))
+    )
+    if found is None or not low <= found <= high or (real is not None and real >= low):
+        return []
+    costs = []
+    for name, key in (("variance", "variance_ratio"), ("recall", "recall"), ("rank 1", "rank1")):
+        reference = f" (shift x1 {_number(getattr(beside['shift x1'], key))})" if "shift x1" in beside else ""
+        costs.append(f"{name} {_number(getattr(flow, key))}{reference}")
+    band = f"in the specification's {low:g} to {high:g}; real rows {_number(real)}"
+    return [f"Organised: silhouette by target {_number(found)} ({band}) costs {', '.join(costs)}."]
 
 
 def _number(value: float | None) -> str:
