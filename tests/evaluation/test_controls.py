@@ -14,8 +14,10 @@ BOTH = np.array([[1, 1]], dtype=np.int8)
 NAMES = [
     "do nothing",
     "target mean",
+    "nearest real target row",
     "shift x1",
     "shift x1.5",
+    "affine",
     "quantile shift",
     "quantile shift x1.15",
     "quantile shift, half controlled",
@@ -39,15 +41,7 @@ def as_double(data):
 
 
 def test_the_controls_and_their_order(train):
-    assert list(controls(train)) == [
-        "do nothing",
-        "target mean",
-        "shift x1",
-        "shift x1.5",
-        "quantile shift",
-        "quantile shift x1.15",
-        "quantile shift, half controlled",
-    ]
+    assert list(controls(train)) == NAMES
 
 
 def test_least_squares_recovers_planted_effects_exactly_without_noise():
@@ -122,18 +116,7 @@ def test_target_mean_of_an_unseen_combination_is_what_the_effects_predict(train)
     np.testing.assert_allclose(found[0], unit(intercept + effects[0] + effects[1]), atol=1e-12)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "do nothing",
-        "target mean",
-        "shift x1",
-        "shift x1.5",
-        "quantile shift",
-        "quantile shift x1.15",
-        "quantile shift, half controlled",
-    ],
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_controls_return_unit_vectors_and_leave_their_input_alone(train, name):
     z, y = as_double(train)
     before = z.copy()

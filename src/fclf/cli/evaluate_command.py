@@ -33,6 +33,9 @@ def evaluate(
     projection: Annotated[
         Map, typer.Option(help="Map of the figures; auto is UMAP where umap-learn is installed.")
     ] = Map.auto,
+    slow_controls: Annotated[
+        bool, typer.Option("--slow-controls", help="Train flow matching as one more control, half a minute.")
+    ] = False,
     labels: LabelsOption = Labels.binary,
     labels_from: LabelsFromOption = None,
     partition: PartitionOption = None,
@@ -62,7 +65,15 @@ def evaluate(
         split_seed=model.config.data.split_seed,
     )
     say_split(data, model.config.data.split_seed)
-    report = judge(model, data, split=split, mode=mode.value, seed=seed, projection=projection.value)
+    report = judge(
+        model,
+        data,
+        split=split,
+        mode=mode.value,
+        seed=seed,
+        projection=projection.value,
+        slow_controls=slow_controls,
+    )
     drawn = figures.draw(report, output_dir / "figures")
     report.save(output_dir)
     if as_json:
