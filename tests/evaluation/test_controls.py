@@ -6,7 +6,7 @@ import pytest
 from fclf.closed.linear import DoNothing, Shift, least_squares_effects
 from fclf.data.embeddings import EmbeddingSet
 from fclf.evaluation.controls import controls
-from fclf.evaluation.spread import distinct_points
+from fclf.evaluation.spread import distances, distinct_points
 
 COMBINATIONS = np.array([[0, 0], [0, 1], [1, 0]], dtype=np.int8)  # nobody has both
 BOTH = np.array([[1, 1]], dtype=np.int8)
@@ -105,8 +105,8 @@ def test_target_mean_is_the_mean_of_the_train_rows_of_each_combination(train):
 def test_target_mean_is_a_collapse(train):
     z, y = as_double(train)
     edited = controls(train)["target mean"](z, y, np.roll(y, 1, axis=0))
-    assert distinct_points(edited, 1e-6) == 3
-    assert distinct_points(z, 1e-6) == 300
+    assert distinct_points(distances(edited, edited), 1e-6) == 3
+    assert distinct_points(distances(z, z), 1e-6) == 300
 
 
 def test_target_mean_of_an_unseen_combination_is_what_the_effects_predict(train):

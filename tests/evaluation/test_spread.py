@@ -14,6 +14,7 @@ from fclf.evaluation.spread import (
     radii,
     recall,
     rms_spread,
+    squares_within,
     thin,
     total_variance,
     unique_nearest,
@@ -28,6 +29,10 @@ def normal(n, d, seed):
 def sphere(n, d, seed):
     x = normal(n, d, seed)
     return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def apart(x):
+    return distances(x, x)
 
 
 def naive_energy(x, y):
@@ -104,6 +109,13 @@ def test_total_variance_is_the_unbiased_one_summed():
     x = normal(11, 3, 0) * [1, 2, 3]
     naive = sum(sum((v - sum(column) / 11) ** 2 for v in column) / 10 for column in x.T)
     assert total_variance(x) == pytest.approx(naive)
+
+
+def test_squares_within_groups_are_those_of_a_loop():
+    x, member = normal(12, 3, 0) + 4, np.array([2, 0, 1, 1, 2, 2, 0, 1, 3, 2, 0, 1])
+    naive = sum(math.dist(row, x[member == m].mean(axis=0)) ** 2 for row, m in zip(x, member, strict=True))
+    assert squares_within(x, member) == pytest.approx(naive)
+    assert squares_within(x, np.zeros(12, int)) == pytest.approx(12 * x.var(axis=0).sum())
 
 
 def test_rms_spread_is_the_root_of_the_mean_squared_distance_to_the_mean():
@@ -215,26 +227,26 @@ def test_vendi_falls_with_a_collapse_and_not_for_real_rows():
 @pytest.mark.parametrize("tolerance", [0.05, 0.2, 0.4, 1.0])
 def test_distinct_points_are_the_components_of_a_union_find(tolerance):
     x = np.random.default_rng(0).uniform(size=(60, 2)) * 3
-    assert distinct_points(x, tolerance) == naive_clusters(x, tolerance)
+    assert distinct_points(apart(x), tolerance) == naive_clusters(x, tolerance)
 
 
 def test_distinct_points_are_one_on_a_collapse_and_all_on_spread_points():
     x = sphere(80, 16, 0)
-    assert distinct_points(np.repeat(x[:1], 80, axis=0), 1e-6) == 1
-    assert distinct_points(x[:1] + 1e-9 * x, 1e-6) == 1
-    assert distinct_points(x, 1e-3) == 80
-    assert distinct_points(x[np.arange(80) % 3], 1e-3) == 3
+    assert distinct_points(apart(np.repeat(x[:1], 80, axis=0)), 1e-6) == 1
+    assert distinct_points(apart(x[:1] + 1e-9 * x), 1e-6) == 1
+    assert distinct_points(apart(x), 1e-3) == 80
+    assert distinct_points(apart(x[np.arange(80) % 3]), 1e-3) == 3
 
 
 def test_linked_points_have_one_number_and_others_have_not():
     x = np.array([[0.0], [5.0], [0.9], [1.8], [5.5]])
-    numbers = linked(x, 1.0)
+    numbers = linked(apart(x), 1.0)
     assert numbers[0] == numbers[2] == numbers[3] != numbers[1] == numbers[4]
     assert sorted(set(numbers.tolist())) == [0, 1]
-    assert len(set(linked(x, 0.4).tolist())) == 5
+    assert len(set(linked(apart(x), 0.4).tolist())) == 5
 
 
 def test_distinct_points_link_along_a_chain():
     chain = np.column_stack([np.arange(10) * 0.9, np.zeros(10)])
-    assert distinct_points(chain, 1.0) == 1
-    assert distinct_points(chain, 0.8) == 10
+    assert distinct_points(apart(chain), 1.0) == 1
+    assert distinct_points(apart(chain), 0.8) == 10

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64, Int8
-from sklearn.covariance import ledoit_wolf
+from sklearn.covariance import ledoit_wolf_shrinkage
 
 from fclf.closed.linear import least_squares_effects, project
 
@@ -36,8 +36,9 @@ class Affine:
     The mean $m_0$ of a row is what least squares predict for its own attributes and $m_1 = m_0 \pm b_k$, so that the
     other attributes stay; $A$ carries the covariance of the residuals of the train rows without the attribute to that
     of those with it, or back by its inverse. Each covariance is shrunk toward the pooled one (Ledoit & Wolf, 2004,
-    https://doi.org/10.1016/S0047-259X(03)00096-4, in the coordinates in which the pooled one is the identity): toward a
-    sphere, the few rows of a rare attribute would be blown up in every direction that real rows hardly use.
+    https://doi.org/10.1016/S0047-259X(03)00096-4, in the coordinates in which the pooled one is the identity), and both
+    by the same amount toward a sphere: by amounts of their own, the few rows of a rare attribute would be blown up in
+    every direction that real rows hardly use.
     """
 
     intercept: Float64[np.ndarray, " d"]
@@ -50,15 +51,18 @@ class Affine:
         """Fit on train rows; every attribute must occur with both values."""
         intercept, effects = least_squares_effects(z, y)
         residuals = z - intercept - y @ effects
-        values, axes = np.linalg.eigh(ledoit_wolf(residuals, assume_centered=True)[0])
-        scale = np.sqrt(np.maximum(values, np.finfo(np.float64).eps * values[-1]))
-        white = residuals @ (axes / scale)
+        pooled, share = residuals.T @ residuals / len(z), ledoit_wolf_shrinkage(residuals, assume_centered=True)
+        ridge = share * np.trace(pooled) / len(pooled) * np.eye(len(pooled))
+        values, axes = np.linalg.eigh((1 - share) * pooled + ridge)
+        white = residuals @ (axes / np.sqrt(np.maximum(values, np.finfo(np.float64).eps * values[-1])))
         maps = np.empty((y.shape[1], z.shape[1], z.shape[1]))
-        for k in range(y.shape[1]):
-            without, with_it = (
-                (axes * scale) @ ledoit_wolf(white[y[:, k] == value])[0] @ (axes * scale).T for value in (0, 1)
+        for k, labels in enumerate(y.T):
+            maps[k] = gaussian_map(
+                *(
+                    (1 - share) * _shrunk(residuals[labels == value], white[labels == value], pooled) + ridge
+                    for value in (0, 1)
+                )
             )
-            maps[k] = gaussian_map(without, with_it)
         return cls(intercept, effects, maps)
 
     def __call__(
@@ -71,3 +75,13 @@ class Affine:
             residuals[gain] = residuals[gain] @ adding
             residuals[lose] = np.linalg.solve(adding, residuals[lose].T).T
         return project(self.intercept + target @ self.effects + residuals)
+
+
+def _shrunk(
+    x: Float64[np.ndarray, "n d"], white: Float64[np.ndarray, "n d"], pooled: Float64[np.ndarray, "d d"]
+) -> Float64[np.ndarray, "d d"]:
+    """Covariance of rows, shrunk toward the pooled one by the share that Ledoit and Wolf find for whitened rows."""
+    share = ledoit_wolf_shrinkage(white)
+    centred = x - x.mean(axis=0)
+    out: Float64[np.ndarray, "d d"] = (1 - share) * (centred.T @ centred / len(x)) + share * pooled
+    return out

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from fclf.data.embeddings import EmbeddingSet
 from fclf.evaluation.cells import CellBench, cell_benches
-from fclf.evaluation.edits import EditPlan, Group, Mode, all_groups, comparable_groups, plan_edits
+from fclf.evaluation.edits import EditPlan, Group, Mode, comparable_groups, plan_edits
 from fclf.evaluation.geometry import purity, silhouette
 from fclf.evaluation.groups import Comparison, Measured
 from fclf.evaluation.jackknife import Blocks, Statistic, divide, interval, leave_out
@@ -21,12 +21,14 @@ from fclf.evaluation.leakage import leakage
 from fclf.evaluation.pooling import collapses, mean_defined, pool, pooled_gap
 from fclf.evaluation.results import CellScores, JudgeScores, Row
 from fclf.evaluation.retrieval import Relevant, average_precision, rank_one, relevant_rows
-from fclf.evaluation.spread import distinct_points, rms_spread
+from fclf.evaluation.spread import distances, distinct_points, rms_spread, squares_within
 
 __all__ = ["Bench"]
 
 DISTINCT_TOLERANCE = 1e-3
 """Destinations closer than this share of the real spread are the same."""
+MIN_CLUSTER = 4
+"""Fewest edits a combination, on average, for clusters as many as there are combinations: one edit each is pure."""
 MAX_SAMPLE = 2000
 """Edits in the measures that compare all pairs."""
 
@@ -122,12 +124,16 @@ class Bench:
     @cached_property
     def source_silhouettes(self) -> dict[str, float | None]:
         """Of the sampled sources, which are the same in every row of the table."""
-        return self._silhouettes("original", self.sources)
+        return self._silhouettes("original", self.sources[self.sample])
 
     def _silhouettes(self, state: str, x: Matrix) -> dict[str, float | None]:
-        return {
-            f"{state}_by_{by}": silhouette(x[self.sample], self.codes[by][self.sample]) for by in ("original", "target")
-        }
+        apart = distances(x, x)
+        return {f"{state}_by_{by}": silhouette(x, self.codes[by][self.sample], apart) for by in ("original", "target")}
+
+    @cached_property
+    def _remainder(self) -> Matrix:
+        """Of the evaluated rows."""
+        return self.judges.linear.remainder(self.z)
 
     def measure(self, name: str, edited: Matrix, step_distance: float | None = None) -> Row:
         """Measure one row of the table."""
@@ -137,22 +143,22 @@ class Bench:
         for key, judge in _both(self.judges):
             scores[key], judged = self._judge(judge, edited, self.before[key], number)
             found |= {f"{key}.{measure}": value for measure, value in judged.items()}
-        remainder = self.judges.linear.remainder
-        found["rank1"] = self.blocks.mean(rank_one(remainder(edited), remainder(self.z), self.plan.source), number)
+        found["rank1"] = self.blocks.mean(
+            rank_one(self.judges.linear.remainder(edited), self._remainder, self.plan.source), number
+        )
         if self.relevant is not None and len(self.relevant.queries):
             precision = average_precision(edited, self.z, self.plan.source, self.relevant)
             found["retrieval_map"] = self.blocks.mean(precision, number[self.relevant.queries])
         groups = [c.measure(edited[c.group.edits]) for c in self.comparisons]
         cells = [c.measure(edited) for c in self.cells]
         kept = self._spread_kept(edited)
-        row = self._row(
-            name, scores, found, groups, cells, edited[self.sample], self.codes["target"][self.sample], kept
-        )
+        codes, origins = self.codes["target"][self.sample], len(np.unique(self.plan.source[self.sample]))
+        row = self._row(name, scores, found, groups, cells, edited[self.sample], codes, origins, kept)
         return row.model_copy(
             update={
                 "movement": float(np.linalg.norm(edited - self.sources, axis=1).mean()),
                 "step_distance": step_distance,
-                "silhouettes": self.source_silhouettes | self._silhouettes("flowed", edited),
+                "silhouettes": self.source_silhouettes | self._silhouettes("flowed", edited[self.sample]),
                 "retrieval_queries": 0 if self.relevant is None else len(self.relevant.queries),
                 "leakage": leakage(
                     self.judges.linear.logits(edited) - self.logits[self.plan.source],
@@ -203,7 +209,7 @@ class Bench:
                 found["retrieval_map"] = self.blocks.mean(precision, self.blocks.number[picture[relevant.queries]])
         codes = np.unique(self.y, axis=0, return_inverse=True)[1].reshape(-1)
         rows = np.random.default_rng(self.seed).permutation(len(self.z))[:MAX_SAMPLE]
-        row = self._row("held-out real", scores, found, groups, cells, self.z[rows], codes[rows], None)
+        row = self._row("held-out real", scores, found, groups, cells, self.z[rows], codes[rows], len(rows), None)
         silhouettes = {"flowed_by_target": silhouette(self.z[rows], codes[rows])}
         return row.model_copy(update={"silhouettes": silhouettes, "retrieval_queries": queries})
 
@@ -216,11 +222,14 @@ class Bench:
         cells: list[CellScores],
         x: Matrix,
         codes: NDArray[np.int64],
+        origins: int,
         spread_kept: float | None,
     ) -> Row:
         """What every row of the table has, edits or not."""
-        distinct = distinct_points(x, self.tolerance)
+        apart = distances(x, x)
+        distinct = distinct_points(apart, self.tolerance)
         combinations = len(np.unique(codes))
+        clusters = {"10": 10} | ({"combinations": combinations} if combinations * MIN_CLUSTER <= len(x) else {})
         found = {key: value for key, value in (found | pool(measured)).items() if np.isfinite(value[0])}
         whole = {key: float(value[0]) for key, value in found.items()}
         groups = [m.scores for m in measured]
@@ -241,14 +250,11 @@ class Bench:
             movement=None,
             step_distance=None,
             silhouettes={},
-            purity={
-                "10": purity(x, codes, 10, self.seed),
-                "combinations": purity(x, codes, combinations, self.seed),
-            },
+            purity={name: purity(x, codes, k, self.seed, apart) for name, k in clusters.items()},
             distinct_destinations=distinct,
             sampled=len(x),
             spread_kept=spread_kept,
-            collapsed=collapses(groups, cells, spread_kept, distinct, combinations, len(x)),
+            collapsed=collapses(groups, cells, spread_kept, distinct, combinations, origins),
             groups=groups,
             pooled=cells,
             pooled_gap_closed=pooled_gap(cells),
@@ -289,13 +295,17 @@ class Bench:
         scores = JudgeScores(success=float(success[0]), worst=cells[worst], worst_cell=worst, kept=None, cells=cells)
         return scores, {"success": success, "worst": shares[worst]}
 
+    @cached_property
+    def _parts(self) -> tuple[NDArray[np.intp], float]:
+        """Number of each edit's change and target, and the spread of the sources within them."""
+        labels = np.concatenate([self.plan.flips, self.plan.target], axis=1)
+        member = np.unique(labels, axis=0, return_inverse=True)[1].reshape(-1)
+        return member, squares_within(self.sources, member)
+
     def _spread_kept(self, edited: Matrix) -> float | None:
         """Variance within edits of one change and target, over that of their sources: needs no real rows."""
-        groups = [g.edits for g in all_groups(self.plan, self.y)]
-        after, before = (
-            sum(float(x[rows].var(axis=0).sum()) * len(rows) for rows in groups) for x in (edited, self.sources)
-        )
-        return after / before if before > 0 else None
+        member, before = self._parts
+        return squares_within(edited, member) / before if before > 0 else None
 
 
 def _both(judges: Judges) -> tuple[tuple[str, Judge], tuple[str, Judge]]:

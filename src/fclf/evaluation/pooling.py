@@ -53,19 +53,20 @@ def collapses(
     spread_kept: float | None,
     distinct: int,
     combinations: int,
-    sampled: int,
+    origins: int,
 ) -> list[str]:
     """Signs of collapse in words; empty where there are none.
 
     A group counts where it has lost its spread by both measures, against real rows and against its own sources:
     sources that are narrower than the real rows of their target were so before the edit. A cell counts, by the same
-    two measures, where none of its edits are in a group.
+    two measures, where none of its edits are in a group. Distinct points count where there are fewer combinations
+    than `origins`, the different rows that the points come from.
     """
     found = []
     if distinct == 1:
         found.append("all destinations are one point")
-    elif distinct <= combinations < sampled:
-        found.append(f"{sampled} edits end at {distinct} distinct points, no more than there are combinations")
+    elif distinct <= combinations < origins:
+        found.append(f"edits of {origins} rows end at {distinct} distinct points, no more than there are combinations")
     if spread_kept is not None and spread_kept < LOST_SPREAD:
         found.append(f"edits keep {spread_kept:.1%} of the variance of their sources")
     grouped = set()

@@ -134,7 +134,7 @@ class Row(Model):
     silhouettes: dict[str, float | None]
     """Of original and flowed embeddings by original and target combination."""
     purity: dict[str, float]
-    """Of k-means clusters by target combination, k = 10 and k = number of combinations."""
+    """Of k-means clusters by target combination, k = 10 and, with four edits each, as many as combinations."""
     distinct_destinations: int
     """Single-linkage clusters at 1e-3 of the real spread, among `sampled` edits."""
     sampled: int

@@ -18,6 +18,7 @@ __all__ = [
     "radii",
     "recall",
     "rms_spread",
+    "squares_within",
     "thin",
     "total_variance",
     "unique_nearest",
@@ -68,6 +69,13 @@ def thin(n: int, m: int, rng: np.random.Generator) -> tuple[NDArray[np.intp], ND
     """Rows of two samples, as many of each, drawn at random from the larger one: k-NN measures depend on numbers."""
     size = min(n, m)
     return rng.permutation(n)[:size], rng.permutation(m)[:size]
+
+
+def squares_within(x: Float64[np.ndarray, "n d"], member: NDArray[np.intp]) -> float:
+    """Sum of squared distances of the rows to the mean of their group, for groups numbered without a gap."""
+    rows = np.arange(len(x))
+    sums = csr_array((np.ones(len(x)), (member, rows))) @ x
+    return max(float((x * x).sum() - ((sums * sums).sum(axis=1) / np.bincount(member)).sum()), 0.0)
 
 
 def radii(within: Float64[np.ndarray, "n n"], k: int = NEIGHBOURS) -> Float64[np.ndarray, " n"]:
@@ -129,12 +137,12 @@ def vendi(x: Float64[np.ndarray, "n d"]) -> float:
     return float(np.exp(-(values * np.log(values)).sum()))
 
 
-def distinct_points(x: Float64[np.ndarray, "n d"], tolerance: float) -> int:
+def distinct_points(apart: Float64[np.ndarray, "n n"], tolerance: float) -> int:
     """Number of single-linkage clusters when points within `tolerance` of one another are linked."""
-    return int(linked(x, tolerance).max()) + 1
+    return int(linked(apart, tolerance).max()) + 1
 
 
-def linked(x: Float64[np.ndarray, "n d"], tolerance: float) -> NDArray[np.intp]:
+def linked(apart: Float64[np.ndarray, "n n"], tolerance: float) -> NDArray[np.intp]:
     """Number of each point's single-linkage cluster, counted from 0 without a gap."""
-    numbers = connected_components(csr_array(distances(x, x) <= tolerance), directed=False)[1]
+    numbers = connected_components(csr_array(apart <= tolerance), directed=False)[1]
     return np.asarray(numbers, dtype=np.intp)
