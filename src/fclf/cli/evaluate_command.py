@@ -53,7 +53,7 @@ def evaluate(
     from fclf.evaluation import evaluate as judge
     from fclf.report import figures
     from fclf.report.spec import bands_table, checks_table, diagnoses, stages_table, stop_rules
-    from fclf.report.table import summary, terminal
+    from fclf.report.table import details, summary, terminal
 
     model = Checkpoint.load(checkpoint)
     data = load_embeddings(
@@ -82,7 +82,9 @@ def evaluate(
     title = (
         f"{report.metrics.rows['edits']} edits of {report.metrics.rows['evaluated']} {split} rows, mode {mode.value}"
     )
-    console().print(terminal(title, [(row.name, row) for row in report.metrics.table]))
+    rows = [(row.name, row) for row in report.metrics.table]
+    for table in (terminal(title, rows), details(rows)):
+        console().print(table)
     for line in (*summary(report.metrics), *diagnoses(report.metrics)):
         typer.echo(line)
     bands = report.metrics.bands

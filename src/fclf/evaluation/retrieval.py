@@ -98,18 +98,15 @@ def average_precision(
     together, so that their order in the file does not matter (Manning et al., 2008, section 8.4). Blind to a lost
     spread within one person, and as low for a collapse as for noise: it says who, not how varied.
     """
-    queries = relevant.queries
-    number = np.searchsorted(queries, relevant.query)
+    queries, starts = np.unique(relevant.query, return_index=True)
+    wanted = np.split(relevant.row, starts[1:])
     out = np.zeros(len(queries))
     for first in range(0, len(queries), chunk):
         part = queries[first : first + chunk]
-        pairs = slice(*np.searchsorted(number, [first, first + len(part)]))
-        asked, wanted = number[pairs] - first, relevant.row[pairs]
         similarity = edited[part] @ rows.T
         similarity[np.arange(len(part)), source[part]] = -np.inf
-        right = np.zeros(similarity.shape, dtype=bool)
-        right[asked, wanted] = True
-        above = similarity[asked] >= similarity[asked, wanted][:, None] - TIED
-        precision = (above & right[asked]).sum(axis=1) / above.sum(axis=1)
-        out[first : first + chunk] = np.bincount(asked, precision, len(part)) / np.bincount(asked, minlength=len(part))
+        for position, cosines in enumerate(similarity, first):
+            own = np.sort(cosines[wanted[position]])
+            above, hits = (len(x) - np.searchsorted(x, own - TIED) for x in (np.sort(cosines), own))
+            out[position] = (hits / above).mean()
     return out
