@@ -47,8 +47,8 @@ def organised(flow, real=-0.04, shift=True):
 
 def test_the_price_of_organised_space_is_one_line_beside_the_shift():
     assert organised(0.45) == [
-        "Organised: silhouette by target 0.450 (in the specification's 0.35 to 0.55; real rows -0.040) costs "
-        "variance 0.120 (shift x1 0.500), recall 0.250 (shift x1 0.914), rank 1 1.000 (shift x1 1.000)."
+        "Organised: silhouette by target .450 (in the specification's 0.35 to 0.55; real rows -.040) costs "
+        "variance .120 (shift x1 .500), recall .250 (shift x1 .914), rank 1 1.000 (shift x1 1.000)."
     ]
     (alone,) = organised(0.35, shift=False)
     assert alone.endswith("costs variance 0.120, recall 0.250, rank 1 1.000.")
