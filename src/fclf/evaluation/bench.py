@@ -14,7 +14,7 @@ from fclf.evaluation.edits import EditPlan, Group, Mode, all_groups, comparable_
 from fclf.evaluation.geometry import purity, silhouette
 from fclf.evaluation.judges import Judge, Judges, cell_shares
 from fclf.evaluation.leakage import leakage
-from fclf.evaluation.results import LOST_SPREAD, GroupScores, JudgeScores, Row
+from fclf.evaluation.results import GroupScores, JudgeScores, Row
 from fclf.evaluation.spread import (
     distinct_points,
     energy_distance,
@@ -188,7 +188,7 @@ class Bench:
             distinct_destinations=distinct,
             sampled=len(x),
             spread_kept=spread_kept,
-            collapsed=_collapses(groups, spread_kept, distinct, combinations, len(x)),
+            collapsed=[],  # the verdict reads signs of collapse off the whole table
             groups=groups,
         )
 
@@ -237,26 +237,3 @@ class Bench:
 
 def _both(judges: Judges) -> tuple[tuple[str, Judge], tuple[str, Judge]]:
     return ("linear", judges.linear), ("mlp", judges.mlp)
-
-
-def _collapses(
-    groups: list[GroupScores], spread_kept: float | None, distinct: int, combinations: int, sampled: int
-) -> list[str]:
-    """Signs of collapse in words; empty where there are none.
-
-    A group counts where it has lost its spread by both measures, against real rows and against its own sources:
-    sources that are narrower than the real rows of their target were so before the edit.
-    """
-    found = []
-    if distinct == 1:
-        found.append("all destinations are one point")
-    elif distinct <= combinations < sampled:
-        found.append(f"{sampled} edits end at {distinct} distinct points, no more than there are combinations")
-    if spread_kept is not None and spread_kept < LOST_SPREAD:
-        found.append(f"edits keep {spread_kept:.1%} of the variance of their sources")
-    for g in groups:
-        if max(g.variance_ratio, g.spread_kept) < LOST_SPREAD:
-            change = ", ".join(f"{name} to {g.target[name]}" for name in g.change)
-            target = "+".join(name for name, value in g.target.items() if value) or "no attribute"
-            found.append(f"{change}, ending at {target}: {g.variance_ratio:.1%} of the real variance")
-    return found

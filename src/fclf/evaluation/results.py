@@ -11,15 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fclf.errors import InputError
-from fclf.evaluation.readings import Check, FieldScores, Model, PathScores, SpecBands
+from fclf.evaluation.readings import Check, FieldScores, Model, PathScores, SpecBands, Verdict
 from fclf.files import existing_file, read_npz, write_json, write_npz
 
-__all__ = ["LOST_SPREAD", "GroupScores", "JudgeScores", "Metrics", "PlotPoints", "Report", "Row"]
+__all__ = ["GroupScores", "JudgeScores", "Metrics", "PlotPoints", "Report", "Row"]
 
 SCHEMA_VERSION: Literal[1] = 1
-
-LOST_SPREAD = 0.5
-"""Edits that keep less than this share of the variance, of real rows and of their sources, have collapsed."""
 
 
 class JudgeScores(Model):
@@ -81,7 +78,7 @@ class Row(Model):
     """Single-linkage clusters at 1e-3 of the real spread, among `sampled` edits."""
     sampled: int
     collapsed: list[str]
-    """Signs of collapse, in words."""
+    """Signs of collapse in words, by the verdict's rule."""
     groups: list[GroupScores]
     leakage: list[list[float | None]] | None = None
     """Mean shift of the linear judge's logits, in their standard deviations on unedited rows and in the direction
@@ -107,6 +104,7 @@ class Metrics(Model):
     """Mean losses of each epoch of training; null for a number that was not finite."""
     combinations: dict[str, int]
     """Attribute combinations: possible, in the train rows, in the evaluated rows, and targets of the edits."""
+    verdict: Verdict
     table: list[Row]
     """The flow first, then the controls."""
     paths: PathScores
@@ -116,6 +114,15 @@ class Metrics(Model):
     projection: Literal["pca", "umap"]
     """The map of the plotted points."""
     notes: list[str]
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Metrics:
+        """Read `transfer_metrics.json` in a folder that an evaluation wrote."""
+        path = existing_file(Path(folder) / "transfer_metrics.json", "Report")
+        try:
+            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise InputError(f"{folder} does not hold a report of this version: {error}. Evaluate again.") from error
 
 
 @dataclass(frozen=True)
@@ -165,9 +172,8 @@ class Report:
     def load(cls, folder: str | Path) -> Report:
         """Read back what `save` wrote."""
         folder = Path(folder)
-        path = existing_file(folder / "transfer_metrics.json", "Report")
+        metrics = Metrics.load(folder)
         try:
-            metrics = Metrics.model_validate(json.loads(path.read_text(encoding="utf-8")))
             arrays = read_npz(folder / "points.npz", "Report")
             points = PlotPoints(**{f.name: arrays[f.name] for f in fields(PlotPoints)})
         except InputError:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from rich.table import Table
 
-from fclf.evaluation.results import LOST_SPREAD, Metrics, Row
+from fclf.evaluation.results import Metrics, Row
 
 __all__ = ["CAPTION", "COLUMNS", "cells", "markdown", "terminal"]
 
@@ -80,10 +80,6 @@ def summary(metrics: Metrics) -> Sequence[str]:
         + ", ".join(f"{value:.3f} (k = {name})" for name, value in flow.purity.items())
         + "."
     ]
-    if flow.collapsed:
-        shown = flow.collapsed[:4]
-        more = f"; and {len(flow.collapsed) - len(shown)} more" if len(flow.collapsed) > len(shown) else ""
-        lines.append(f"COLLAPSE: {'; '.join(shown)}{more}. (Less than {LOST_SPREAD:.0%} is a collapse.)")
     if not metrics.trained_on_this_data:
         lines.append("The checkpoint was trained on other data than these.")
     return [*lines, *metrics.notes]
