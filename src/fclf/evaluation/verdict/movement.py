@@ -19,9 +19,11 @@ SHIFT_FAILS = 0.25
 ALLOWED = 2.0
 """Distance from shift x1 to the threshold, in distances from x1 to x1.5. What overshooting costs grows with its square,
 so the threshold lies at about x1.7 and an overshoot of x2 costs twice as much as is allowed."""
+ALLOWED_TO_TRADE = 1.5
+"""The same in distances to the half controlled quantile shift, which gives up gap and recall for kept on purpose."""
 LEAST_COST = 0.05
 """What x1.5 is taken to cost where it costs less than this."""
-LEAK = 2.0
+LEAK = 1.5
 """Leakage above this many times that of the shift of the same strength is called."""
 
 JUDGES: tuple[tuple[Literal["linear", "mlp"], str], ...] = (("linear", "L"), ("mlp", "M"))
@@ -76,7 +78,9 @@ def distribution_decisions(row: Row, references: References) -> tuple[list[Decis
             continue
         noise = 0.0 if references.real is None or field == "recall" else abs(1 - (references.real.gap_closed or 1.0))
         reference = max(one, more)
-        threshold = reference - ALLOWED * max(abs(one - more), noise, LEAST_COST)
+        held = None if references.controlled is None else getattr(references.controlled, field)
+        traded = 0.0 if held is None else ALLOWED_TO_TRADE * (reference - held)
+        threshold = reference - max(ALLOWED * max(abs(one - more), noise, LEAST_COST), traded)
         found.append(
             Decision(
                 name=name,
@@ -85,7 +89,7 @@ def distribution_decisions(row: Row, references: References) -> tuple[list[Decis
                 threshold=threshold,
                 reference=reference,
                 margin=position(value, threshold, reference),
-                source="the better of shift x1 and x1.5, and twice the difference between them below it",
+                source="the better of shift x1 and x1.5; twice their difference, or 1.5 times what control costs",
             )
         )
     known = [value for value in (row.variance_ratio, row.spread_kept) if value is not None]
@@ -130,7 +134,7 @@ def leakage_decisions(row: Row, references: References) -> tuple[list[Decision],
                 threshold=threshold,
                 reference=1 - lost,
                 margin=position(value, threshold, 1 - lost),
-                source=f"a shift as strong as these edits (x{s:.2f}), and twice what it loses",
+                source=f"a shift as strong as these edits (x{s:.2f}), and half as much again as it loses",
             )
         )
     least = _own(references.shift)
@@ -147,7 +151,7 @@ def leakage_decisions(row: Row, references: References) -> tuple[list[Decision],
                 threshold=threshold,
                 reference=others,
                 margin=position(own, threshold, others),
-                source="mean shift of the other logits beside that of the edited one: twice that of shift x1",
+                source="others' logit shifts beside the edited one's, of shift x1, and half as much again",
             )
         )
     return found, missing

@@ -25,12 +25,13 @@ class References:
     shift: Row | None
     overshot: Row | None
     real: Row | None
+    controlled: Row | None
 
     @classmethod
     def of(cls, table: Sequence[Row]) -> References:
         """Find them by name."""
         rows = {row.name: row for row in table}
-        names = ("do nothing", "shift x1", "shift x1.5", "held-out real")
+        names = ("do nothing", "shift x1", "shift x1.5", "held-out real", "quantile shift, half controlled")
         return cls(*(rows.get(name) for name in names))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import get_args
 
 from fclf.evaluation.readings import CollapsedCombination, Decision, Verdict, VerdictName
 from fclf.evaluation.results import Row
@@ -14,8 +13,16 @@ from fclf.evaluation.verdict.references import References
 
 __all__ = ["NEXT_STEPS", "ORDER", "judge_table"]
 
-ORDER: tuple[VerdictName, ...] = get_args(VerdictName)
-"""The first that is called names the verdict: spread before movement, as a collapse fools every judge of movement."""
+ORDER: tuple[VerdictName, ...] = (
+    "COLLAPSED",
+    "UNDER-MOVED",
+    "LEAKING",
+    "OFF-DISTRIBUTION",
+    "OVERTRAINED",
+    "HEALTHY",
+)
+"""The first that is called names the verdict, as each can be the reason of those after it: a collapse fools every
+judge of movement, and edits that change what nobody asked for miss the real rows of their target."""
 
 BASIC: tuple[VerdictName, ...] = ("COLLAPSED", "UNDER-MOVED")
 """Calls that explain those after them, so that only their own next steps are given."""
