@@ -103,7 +103,8 @@ class Setting:
         yield self.known("shuffled labels, quantile shift", "UNDER-MOVED", quantile)
         yield self.known("another attribute goes along", "LEAKING", along(effects))
         good = self.forms["quantile shift"](self.bench.sources, plan.original, plan.target)
-        every = tuple(sorted(self.key(g) for g in self.bench.groups))
+        compared = [*self.bench.groups, *self.bench.rare]
+        every = tuple(sorted(self.key(g) for g in compared))
         for share in SHARES:
             row = self.bench.measure("", self.shrunk(good, self.groups, share))
             yield Known(
@@ -113,7 +114,7 @@ class Setting:
                 row,
                 every if share < 0.5 else None,
             )
-        sizes = sorted(self.bench.groups, key=lambda g: len(g.edits))
+        sizes = sorted(compared, key=lambda g: len(g.edits))
         for title, group in (("smallest", sizes[0]), ("median", sizes[len(sizes) // 2]), ("largest", sizes[-1])):
             row = self.bench.measure("", self.shrunk(good, [group], 0.1))
             name = f"only the {title} combination ({len(group.edits)} edits) shrunk to 10%"

@@ -10,7 +10,7 @@ from jaxtyping import Float64, Int8
 from numpy.typing import NDArray
 
 from fclf.data.embeddings import EmbeddingSet
-from fclf.evaluation.edits import EditPlan, Group, Mode, all_groups, comparable_groups, plan_edits
+from fclf.evaluation.edits import MIN_EDITED, MIN_REAL, EditPlan, Group, Mode, all_groups, comparable_groups, plan_edits
 from fclf.evaluation.geometry import purity, silhouette
 from fclf.evaluation.judges import Judge, Judges, cell_shares
 from fclf.evaluation.leakage import leakage
@@ -28,6 +28,8 @@ __all__ = ["Bench"]
 
 DISTINCT_TOLERANCE = 1e-3
 """Destinations closer than this share of the real spread are the same."""
+MIN_RARE = 20
+"""Fewest edits and real rows of a group that is compared by spread alone."""
 MAX_SAMPLE = 2000
 """Edits in the measures that compare all pairs."""
 
@@ -44,12 +46,15 @@ class Bench:
     names: tuple[str, ...]
     plan: EditPlan
     groups: list[Group]
+    rare: list[Group]
+    """Groups of fewer rows, of which the verdict reads the spread."""
     judges: Judges
     before: dict[str, Labels]
     """Each judge's predictions of the unedited rows."""
     logits: Matrix
     """The linear judge's, of the unedited rows."""
     energy_source: list[float]
+    """Of `groups`, then of `rare`."""
     sample: NDArray[np.intp]
     """Edits in the measures that compare all pairs, and in the figures."""
     codes: dict[str, NDArray[np.int64]]
@@ -62,7 +67,12 @@ class Bench:
         """Plan the edits of labelled rows and measure what is the same for every row of the table."""
         z, y = rows.embeddings.astype(np.float64), np.asarray(rows.attributes)
         plan = plan_edits(y, rows.attribute_names, mode, seed)
-        groups = [g for g in comparable_groups(plan, y) if np.ptp(z[g.real], axis=0).any()]
+        groups, few = (
+            [g for g in comparable_groups(plan, y, *least) if np.ptp(z[g.real], axis=0).any()]
+            for least in ((MIN_EDITED, MIN_REAL), (MIN_RARE, MIN_RARE))
+        )
+        chosen = {(g.change, g.target) for g in groups}
+        rare = [g for g in few if (g.change, g.target) not in chosen]
         every, numbers = np.unique(np.concatenate([plan.original, plan.target]), axis=0, return_inverse=True)
         original, target = np.split(numbers.reshape(-1), 2)
         sample = np.random.default_rng(seed).permutation(len(plan))[:MAX_SAMPLE]
@@ -72,10 +82,11 @@ class Bench:
             names=rows.attribute_names,
             plan=plan,
             groups=groups,
+            rare=rare,
             judges=judges,
             before={name: judge.predict(z) for name, judge in _both(judges)},
             logits=judges.linear.logits(z),
-            energy_source=[energy_distance(z[plan.source[g.edits]], z[g.real]) for g in groups],
+            energy_source=[energy_distance(z[plan.source[g.edits]], z[g.real]) for g in (*groups, *rare)],
             sample=sample,
             codes={"original": original, "target": target},
             code_rows=every,
@@ -113,7 +124,7 @@ class Bench:
         scores = {key: self._judge(judge, edited, self.before[key]) for key, judge in _both(self.judges)}
         groups = [
             self._group(g, self.sources[g.edits], edited[g.edits], self.z[g.real], energy, number)
-            for number, (g, energy) in enumerate(zip(self.groups, self.energy_source, strict=True))
+            for number, (g, energy) in enumerate(zip((*self.groups, *self.rare), self.energy_source, strict=True))
         ]
         remainder = self.judges.linear.remainder
         kept = self._spread_kept(edited)
@@ -142,7 +153,7 @@ class Bench:
             key: self._cells(self.before[key] == self.y, np.ones_like(self.y, bool), self.y) for key in self.before
         }
         groups = []
-        for number, g in enumerate(self.groups):
+        for number, g in enumerate((*self.groups, *self.rare)):
             order = np.random.default_rng((self.seed, number)).permutation(g.real)
             half, other = order[: len(order) // 2], order[len(order) // 2 :]
             energy = energy_distance(self.z[self.plan.source[g.edits]], self.z[other])
@@ -163,6 +174,7 @@ class Bench:
         spread_kept: float | None,
     ) -> Row:
         """What every row of the table has, edits or not."""
+        groups, rare = groups[: len(self.groups)], groups[len(self.groups) :]
         distinct = distinct_points(x, self.tolerance)
         combinations = len(np.unique(codes))
         weights = np.array([g.edits for g in groups], dtype=np.float64)
@@ -190,6 +202,7 @@ class Bench:
             spread_kept=spread_kept,
             collapsed=[],  # the verdict reads signs of collapse off the whole table
             groups=groups,
+            rare=rare,
         )
 
     def _judge(self, judge: Judge, edited: Matrix, before: Labels) -> JudgeScores:

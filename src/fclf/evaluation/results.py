@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from fclf.errors import InputError
 from fclf.evaluation.readings import Check, FieldScores, Model, PathScores, SpecBands, Verdict
@@ -80,6 +81,8 @@ class Row(Model):
     collapsed: list[str]
     """Signs of collapse in words, by the verdict's rule."""
     groups: list[GroupScores]
+    rare: list[GroupScores] = Field(default_factory=list)
+    """Groups of fewer rows than the table's measures ask for; only their spread is read, by the verdict."""
     leakage: list[list[float | None]] | None = None
     """Mean shift of the linear judge's logits, in their standard deviations on unedited rows and in the direction
     of the edit: rows are the edited attribute, columns the judged one. None for rows that are not edits."""

@@ -61,13 +61,14 @@ def group_margins(row: Row, references: References) -> list[GroupMargin]:
     """How far every group of the row is from a collapse."""
     strength = strengths(row, references)
     unit = _relative_noise(references.real)
-    worst = float(norm.isf(FALSE_ALARM / max(len(row.groups), 1)))
+    groups = [*row.groups, *row.rare]
+    worst = float(norm.isf(FALSE_ALARM / max(len(groups), 1)))
     ones, overshots = (_by_key(control) for control in (references.shift, references.overshot))
     found = []
-    for g in row.groups:
+    for g in groups:
         names = list(g.target)
         s = float(np.mean([strength[names.index(name)] for name in g.change])) if strength and g.change else 0.0
-        one, more = (_kept(groups.get(_key(g))) for groups in (ones, overshots))
+        one, more = (_kept(known.get(_key(g))) for known in (ones, overshots))
         reference = _expected(one, more, s)
         noise = unit * math.sqrt(1 / g.edits + 1 / g.real)
         found.append(GroupMargin(g, _kept(g), reference, reference * min(KEPT, math.exp(-worst * noise))))
@@ -195,9 +196,9 @@ def _log_position(value: float, threshold: float, reference: float) -> float:
 
 def _relative_noise(real: Row | None) -> float:
     r"""Standard deviation of the logarithm of a ratio of variances, times $(1/n_1 + 1/n_2)^{-1/2}$: of real halves."""
-    if real is None or not real.groups:
-        return 0.0
-    return math.sqrt(np.mean([math.log(g.variance_ratio) ** 2 / (1 / g.edits + 1 / g.real) for g in real.groups]))
+    groups = [] if real is None else [*real.groups, *real.rare]
+    squares = [math.log(g.variance_ratio) ** 2 / (1 / g.edits + 1 / g.real) for g in groups if g.variance_ratio > 0]
+    return math.sqrt(np.mean(squares)) if squares else 0.0
 
 
 def _key(group: GroupScores) -> tuple[tuple[str, ...], tuple[int, ...]]:
@@ -205,4 +206,4 @@ def _key(group: GroupScores) -> tuple[tuple[str, ...], tuple[int, ...]]:
 
 
 def _by_key(row: Row | None) -> dict[tuple[tuple[str, ...], tuple[int, ...]], GroupScores]:
-    return {} if row is None else {_key(g): g for g in row.groups}
+    return {} if row is None else {_key(g): g for g in (*row.groups, *row.rare)}
