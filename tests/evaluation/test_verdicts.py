@@ -20,7 +20,7 @@ def _benchmark():
 
 
 verdicts = _benchmark()
-SHORT = (*verdicts.FAST, "training.num_epochs=6", "model.hidden_dim=64")
+EPOCHS = {"before": 12}  # the old loss collapses more slowly; half-way it is neither
 
 
 @pytest.fixture(scope="module", params=["centred", "middle", "cone"])
@@ -55,13 +55,19 @@ def test_every_decision_has_a_margin(closed):
 
 def test_no_recipe_of_the_specification_is_misjudged(setting):
     name, known = setting
-    runs = list(known.trained(verdicts.RECIPES, 2, SHORT, still=name == "cone"))
+    runs = [
+        run
+        for recipe in verdicts.RECIPES
+        for run in known.trained(
+            (recipe,), 2, (*verdicts.FAST, f"training.num_epochs={EPOCHS.get(recipe, 5)}"), still=name == "cone"
+        )
+    ]
     wrong = [run for run in runs if not run.right]
     assert not wrong, said(wrong)
     for run in runs:  # what they must be called is so by measures of their own
         if run.expected == "COLLAPSED":
             assert run.row.recall < known.rows["do nothing"].recall / 2, run.name
-            assert run.row.spread_kept < 0.75, run.name
+            assert min(max(g.variance_ratio, g.spread_kept) for g in run.row.groups) < 0.5, run.name
         else:
             assert run.row.movement < 0.05, run.name
 
