@@ -12,11 +12,12 @@ from fclf import __version__
 from fclf.cli.common import note
 from fclf.cli.config_command import config_app
 from fclf.cli.demo_command import demo
+from fclf.cli.diagnose_command import diagnose
 from fclf.cli.edit_command import edit
 from fclf.cli.evaluate_command import evaluate
 from fclf.cli.inspect_command import inspect
 from fclf.cli.train_command import train
-from fclf.errors import InputError, NonFiniteLossError
+from fclf.errors import InputError, NonFiniteLossError, VerdictError
 
 __all__ = ["app", "main", "run"]
 
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Learn attribute-conditioned flows over embeddings, edit with them, and see whether they collapse.",
 )
-for command in (train, evaluate, edit, demo, inspect):
+for command in (train, evaluate, diagnose, edit, demo, inspect):
     app.command()(command)
 app.add_typer(config_app, name="config")
 
@@ -57,6 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NonFiniteLossError as error:
         note(f"Error: {error}")
         return 3
+    except VerdictError as error:
+        note(f"Error: {error}")
+        return 4
     return 0
 
 
