@@ -11,7 +11,7 @@ import argparse
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
@@ -21,6 +21,7 @@ from threadpoolctl import threadpool_limits
 
 from fclf.closed.linear import Shift, least_squares_effects, project
 from fclf.closed.quantile import QuantileShift
+from fclf.closed.transport import ConditionalTransport
 from fclf.config import load_config
 from fclf.data.embeddings import EmbeddingSet
 from fclf.data.planted import ATTRIBUTES, Geometry, planted
@@ -96,6 +97,9 @@ class Setting:
         for name, row in self.rows.items():
             yield Known(name, CONTROLS.get(name, "HEALTHY"), self.judge(row), row)
         plan, effects = self.bench.plan, least_squares_effects(self.z, self.y)[1]
+        edit = ConditionalTransport.fit(self.z, self.y, self.train.identities)
+        for keep in (0.0, 0.5, 1.0):
+            yield self.known(f"conditional transport, keep {keep:g}", "HEALTHY", replace(edit, keep=keep))
         yield self.known("shift x1.3", "HEALTHY", Shift(effects, 1.3))
         yield self.known("shift x2", "OFF-DISTRIBUTION", Shift(effects, 2.0))
         shuffled = self.y[np.random.default_rng(0).permutation(len(self.y))]
@@ -105,7 +109,7 @@ class Setting:
         yield self.known("shuffled labels, quantile shift", "UNDER-MOVED", quantile)
         yield self.known("another attribute goes along", "LEAKING", along(effects))
         good = self.forms["quantile shift"](self.bench.sources, plan.original, plan.target)
-        compared = [*self.bench.groups, *self.bench.rare]
+        compared = [*self.bench.groups, *(c.group for c in self.bench.rare)]
         every = tuple(sorted(self.key(g) for g in compared))
         for share in SHARES:
             row = self.bench.measure("", self.shrunk(good, self.groups, share))

@@ -27,6 +27,19 @@ def test_the_prototype_recipe_collapses_and_the_controls_do_not(result):
         assert not table[name].collapsed
 
 
+def test_the_verdicts_tell_the_recipes_apart(result):
+    verdicts = {name: report.metrics.verdict.name for name, report in result[1].reports.items()}
+    assert verdicts["fclf_config"] == "COLLAPSED"
+    assert verdicts["edit"] == "HEALTHY"
+
+
+def test_the_edit_succeeds_more_often_than_the_shift_and_keeps_more(result):
+    table = {row.name: row for row in result[1].reports["edit"].metrics.table}
+    assert table["flow"].linear.success > table["shift x1"].linear.success + 0.03
+    assert table["flow"].linear.kept > table["shift x1"].linear.kept + 0.01
+    assert result[1].angles["edit"] < 1.25 * result[1].angles["shift x1"]  # the truth here is a shift
+
+
 def test_the_truth_ranks_shift_and_affine_first_and_a_collapse_below_doing_nothing(result):
     angles = result[1].angles
     assert min(angles, key=angles.get) in ("shift x1", "affine")  # both know what was planted

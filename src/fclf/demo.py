@@ -20,8 +20,9 @@ from fclf.train import EpochCallback, train
 
 __all__ = ["RECIPES", "DemoResult", "run_demo"]
 
-RECIPES = {"before": "spec, before the fixes", "fclf_config": "spec, FIX 1-3"}
+RECIPES = {"before": "spec, before the fixes", "fclf_config": "spec, FIX 1-3", "edit": "edit"}
 EPOCHS = 30
+"""Of the specification's recipes; the recipe `edit` has none."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,9 @@ def run_demo(
     data, truth = planted(geometry=geometry, seed=seed)
     reports, checkpoints, drawn = {}, {}, []
     for name, title in RECIPES.items():
-        config = load_config(name, [f"training.num_epochs={EPOCHS}", f"training.seed={seed}"])
-        on_epoch = on_start(title, EPOCHS) if on_start else None
+        epochs = [] if name == "edit" else [f"training.num_epochs={EPOCHS}"]
+        config = load_config(name, [*epochs, f"training.seed={seed}"])
+        on_epoch = on_start(title, EPOCHS) if on_start and epochs else None
         checkpoints[name] = train(data, config, folder / name, overwrite=overwrite, on_epoch=on_epoch)
         reports[name] = evaluate(checkpoints[name], data)
         reports[name].save(folder / name / "evaluation")

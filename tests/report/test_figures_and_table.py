@@ -50,7 +50,7 @@ def test_the_price_of_organised_space_is_one_line_beside_the_shift():
         "variance .120 (shift x1 .500), recall .250 (shift x1 .914), rank 1 1.000 (shift x1 1.000)."
     ]
     (alone,) = organised(0.35, shift=False)
-    assert alone.endswith("costs variance 0.120, recall 0.250, rank 1 1.000.")
+    assert alone.endswith("costs variance .120, recall .250, rank 1 1.000.")
 
 
 @pytest.mark.parametrize(("flow", "real"), [(0.34, -0.04), (0.56, -0.04), (None, -0.04), (0.45, 0.4)])
@@ -102,7 +102,7 @@ def test_tables_fit_into_150_columns_without_breaking_a_row(table):
 
 def test_thresholds_are_printed_with_the_table():
     text = " ".join(printed(terminal("", [("one", row())])).split())
-    for part in ("40 edits and 60 real rows", "under 50%", "5 neighbours", "95 % interval"):
+    for part in ("40 edits and 60 real rows", "the verdict's rule", "5 neighbours", "95 % interval"):
         assert part in text
 
 

@@ -20,7 +20,7 @@ def demo(
     threads: ThreadsOption = 1,
     seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
-    """Train and judge the specification's recipes on planted embeddings whose true edits are known.
+    """Train and judge the specification's recipes and the edit on planted embeddings whose true edits are known.
 
     Example: fclf demo --output-dir results/demo --geometry cone
     """
