@@ -44,6 +44,7 @@ STYLES: dict[Family, Style] = {
     "leave one out": Style("v", COLOURS[3], 7, "the cure without one of its parts"),
 }
 COLLAPSE = COLOURS[4]
+DPI = 120
 RADII = (11, 15, 20, 26, 33, 41, 50, 60, 72, 85, 100, 120)
 """Distances in points at which a label is tried."""
 ANGLES = tuple(math.radians(degrees) for degrees in (0, 180, 90, 270, 30, 330, 150, 210, 60, 300, 120, 240))
@@ -55,7 +56,7 @@ def draw(ablation: Ablation, path: str | Path) -> Path:
     """Draw the front into a PNG file."""
     matplotlib.use("Agg")
     with atomic_write(Path(path)) as file:
-        figure(ablation).savefig(file, format="png", dpi=120, metadata={"Software": None})
+        figure(ablation).savefig(file, format="png", dpi=DPI, metadata={"Software": None})
     return Path(path)
 
 
@@ -64,7 +65,7 @@ def figure(ablation: Ablation) -> Figure:
     shown = [m for m in ablation.methods if m.family in STYLES and None not in (m.value(KEPT), m.value(GAP))]
     near = [m for m in shown if _value(m, GAP) > 0.2 and not m.collapsed]
     far = [m for m in shown if m not in near]
-    out = Figure(figsize=(14, 7.4), layout="constrained")
+    out = Figure(figsize=(14, 7.4), dpi=DPI, layout="constrained")  # labels are placed in pixels
     FigureCanvasAgg(out)
     left, right = out.subplots(1, 2, width_ratios=(1, 1.35))
     for axis, methods in ((left, shown), (right, near)):
@@ -155,11 +156,11 @@ def _legend(shown: Sequence[Method], ablation: Ablation) -> list[Line2D]:
 
 def _place(axis: Axes, methods: Sequence[Method], points: Sequence[Method]) -> None:
     """Label methods where there is room: over no marker, no other label, inside of the axes; nearest place first."""
-    scale = axis.figure.dpi / 72
+    scale = DPI / 72
     centres = {m.name: axis.transData.transform((_value(m, KEPT), _value(m, GAP))) for m in points}
     taken = [Bbox.from_extents(*(centre - 8 * scale), *(centre + 8 * scale)) for centre in centres.values()]
     frame = axis.get_window_extent()
-    for method in sorted(methods, key=lambda m: (-centres[m.name][1], centres[m.name][0])):
+    for method in sorted(methods, key=lambda m: (m.family != "cure", -centres[m.name][1], centres[m.name][0])):
         point = (_value(method, KEPT), _value(method, GAP))
         text = f"{_short(method)} {_value(method, SUCCESS):.2f}".replace(" 0.", " .")
         label = axis.annotate(text, point, xytext=(0, 0), textcoords="offset points", fontsize=8, zorder=5)
