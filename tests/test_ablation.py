@@ -15,13 +15,14 @@ from fclf.errors import InputError
 from fclf.report import front
 from fclf.report.ablation import COLUMNS, cells, markdown
 
+QUICK = {"FIX 1-3": (*TRAINED["FIX 1-3"], "loss.lambda_curl=0", "loss.lambda_div=0")}
 CURE = ["cure, faithful", "cure, balanced", "cure, controlled"]
 
 
 @pytest.fixture(scope="module")
 def embeddings(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "planted.npz"
-    planted(1200, 12)[0].save(path)
+    planted(1200, 8)[0].save(path)
     return path
 
 
@@ -125,7 +126,7 @@ def test_a_collapse_has_a_ring_and_only_a_collapse(found):
 
 def test_seeds_repeat_bit_for_bit_and_their_range_is_the_interval(monkeypatch):
     data = planted(1200, 12)[0]
-    monkeypatch.setattr(ablation, "TRAINED", {"FIX 1-3": TRAINED["FIX 1-3"]})
+    monkeypatch.setattr(ablation, "TRAINED", QUICK)
     monkeypatch.setattr(ablation, "_closed", lambda rows, seed: iter(()))
     both, again, first = (ablation.ablate(data, seeds=seeds, epochs=2).methods[0] for seeds in (2, 2, 1))
     assert again == both
@@ -136,7 +137,7 @@ def test_seeds_repeat_bit_for_bit_and_their_range_is_the_interval(monkeypatch):
 
 
 def test_the_fixes_collapse_where_they_train_long_enough(monkeypatch):
-    monkeypatch.setattr(ablation, "TRAINED", {"FIX 1-3": TRAINED["FIX 1-3"]})
+    monkeypatch.setattr(ablation, "TRAINED", QUICK)
     monkeypatch.setattr(ablation, "_closed", lambda rows, seed: iter(()))
     fixes, real = ablation.ablate(planted(1200, 12)[0], seeds=1, epochs=40).methods
     assert fixes.collapsed
@@ -144,6 +145,14 @@ def test_the_fixes_collapse_where_they_train_long_enough(monkeypatch):
     assert fixes.signs
     assert not real.collapsed
     assert cells(fixes)[-1] == "yes"
+
+
+def test_without_rows_to_compare_the_figure_says_so(found):
+    nothing = Measured(value=None, low=None, high=None)
+    methods = [m.model_copy(update={"measures": {**m.measures, "gap_closed": nothing}}) for m in found.methods]
+    (text,) = front.figure(found.model_copy(update={"methods": methods})).axes[0].texts
+    assert "too few rows" in text.get_text()
+    assert not any("too few rows" in text.get_text() for text in front.figure(found).axes[0].texts)
 
 
 def test_a_cell_shows_half_of_its_interval_where_there_is_one(found):
@@ -169,14 +178,15 @@ def test_bad_input_exits_2_and_writes_nothing(embeddings, tmp_path, capsys, more
     assert not (tmp_path / "out").exists()
 
 
-def test_judges_that_know_the_training_rows_people_are_refused(tmp_path, capsys):
+def test_judges_that_know_the_training_rows_are_refused(tmp_path, capsys):
     data = planted(600, 8)[0]
-    split = np.where(np.arange(len(data)) % 3 == 0, "judge", np.where(np.arange(len(data)) % 3 == 1, "train", "val"))
-    split[-120:] = "test"
-    arrays = {**data.to_arrays(), "split": split}
-    EmbeddingSet.from_arrays(arrays).save(tmp_path / "leaky.npz")
+    arrays = {name: array for name, array in data.to_arrays().items() if name != "identities"}
+    first = {part: int(np.flatnonzero(data.split == part)[0]) for part in ("train", "judge")}
+    copied = data.embeddings.copy()
+    copied[first["judge"]] = copied[first["train"]]
+    EmbeddingSet.from_arrays({**arrays, "embeddings": copied}).save(tmp_path / "leaky.npz")
     assert ablate(tmp_path / "leaky.npz", tmp_path / "out") == 2
-    assert "judge rows, or people in them" in capsys.readouterr().err
+    assert "1 of 96 judge rows are copies" in capsys.readouterr().err
 
 
 def test_a_file_that_is_no_ablation_is_refused(tmp_path):

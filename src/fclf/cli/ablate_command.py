@@ -74,6 +74,8 @@ def ablate(
         return
     title = f"{found.rows['edits']} edits of {found.rows['evaluated']} test rows; {epochs} epochs, {seeds} seed(s)"
     console().print(terminal(found, title))
+    if not found.rows["groups"]:
+        typer.echo("Too few rows: gap, variance and recall are of no combination, and the figure is empty.")
     collapsed = [method.name for method in found.methods if method.collapsed]
     typer.echo(f"Collapsed: {'; '.join(collapsed) or 'none'}.")
     typer.echo(f"Table: {output_dir / 'ablation.md'}, {output_dir / 'ablation.json'}\nFigure: {drawn}")

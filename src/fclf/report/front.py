@@ -77,6 +77,8 @@ def figure(ablation: Ablation) -> Figure:
     _whole(left, ablation, shown)
     if near:
         _zoom(right, left, near)
+    if not shown:
+        left.text(0.5, 0.5, "no gap was measured: too few rows", transform=left.transAxes, ha="center")
     left.set_ylabel("gap closed: 1 is among real rows, 0 where it was, negative farther away", fontsize=9)
     left.set_title("Everything (the scale is logarithmic below -1)", fontsize=10)
     right.set_title("The framed part; behind each name, the success of its edits", fontsize=10)
