@@ -9,6 +9,7 @@ import pytest
 from fclf import ablation
 from fclf.ablation import MEASURES, TRAINED, Ablation, Measured
 from fclf.cli import main
+from fclf.config import changes, load_config
 from fclf.data.embeddings import EmbeddingSet
 from fclf.data.planted import planted
 from fclf.errors import InputError
@@ -41,6 +42,15 @@ def found(folder):
 
 def ablate(embeddings, out, *more):
     return main(["ablate", "--embeddings", str(embeddings), "--output-dir", str(out), *more])
+
+
+def test_the_fixes_one_by_one_are_all_of_the_fixes():
+    before = load_config("before")
+    single = {name: TRAINED[name][1:] for name in TRAINED if "alone" in name}
+    sections = [{key.split(".")[1] for key, _, _ in changes(before, load_config("before", o))} for o in single.values()]
+    assert sections == [{"lambda_identity"}, {"flip_probability"}, {"contrastive"}]
+    together = load_config("before", [override for overrides in single.values() for override in overrides])
+    assert together == load_config(*TRAINED["FIX 1-3"])
 
 
 def test_every_chapter_of_the_story_is_in_the_table(found):
