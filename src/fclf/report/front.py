@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -45,11 +46,13 @@ STYLES: dict[Family, Style] = {
 }
 COLLAPSE = COLOURS[4]
 DPI = 120
-RADII = (11, 15, 20, 26, 33, 41, 50, 60, 72, 85, 100, 120)
+NEAR = 0.5
+"""Gap closed from which a method is near the front."""
+RADII = (11, 13, 15, 17, 20, 26, 33, 41, 50, 60, 72, 85, 100, 120)
 """Distances in points at which a label is tried."""
 ANGLES = tuple(math.radians(degrees) for degrees in (0, 180, 90, 270, 30, 330, 150, 210, 60, 300, 120, 240))
-LINE_FROM = 20
-"""A label farther away is tied to its point by a line."""
+LINE_FROM = 12
+"""A label farther away from its point, in points, is tied to it by a line, and so is one that is near others."""
 
 
 def draw(ablation: Ablation, path: str | Path) -> Path:
@@ -63,7 +66,7 @@ def draw(ablation: Ablation, path: str | Path) -> Path:
 def figure(ablation: Ablation) -> Figure:
     """All methods on the left, on a logarithmic scale below -1; those near the front once more on the right."""
     shown = [m for m in ablation.methods if m.family in STYLES and None not in (m.value(KEPT), m.value(GAP))]
-    near = [m for m in shown if _value(m, GAP) > 0.2 and not m.collapsed]
+    near = [m for m in shown if _value(m, GAP) > NEAR and not m.collapsed]
     far = [m for m in shown if m not in near]
     out = Figure(figsize=(14, 7.4), dpi=DPI, layout="constrained")  # labels are placed in pixels
     FigureCanvasAgg(out)
@@ -93,9 +96,9 @@ def figure(ablation: Ablation) -> Figure:
 
 
 def _whole(axis: Axes, ablation: Ablation, shown: Sequence[Method]) -> None:
-    axis.set_yscale("symlog", linthresh=1, linscale=1.2)
+    axis.set_yscale("symlog", linthresh=1, linscale=0.55)
     lowest = min([_value(m, GAP) for m in shown], default=0.0)
-    axis.set_ylim(min(lowest * 1.6, -1.5), 1.35)
+    axis.set_ylim(min(lowest * 2, -1.5), 1.35)
     axis.yaxis.set_major_locator(FixedLocator([-30, -10, -3, -1, -0.5, 0, 0.5, 1]))
     axis.yaxis.set_minor_locator(FixedLocator([]))
     axis.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
@@ -151,7 +154,7 @@ def _legend(shown: Sequence[Method], ablation: Ablation) -> list[Line2D]:
     if any(m.collapsed for m in shown):
         entries.append(Line2D([], [], **ring, linestyle="", label="collapsed: the spread of real rows is lost"))  # type: ignore[arg-type]
     for real in (m for m in ablation.methods if m.family == "real"):
-        text = f"held-out real rows (success {real.value(SUCCESS):.2f})"
+        text = f"held-out real rows (success {_decimal(real)})"
         entries.append(Line2D([], [], color="black", linestyle="--", linewidth=1, label=text))
     return entries
 
@@ -160,45 +163,67 @@ def _place(axis: Axes, methods: Sequence[Method], points: Sequence[Method]) -> N
     """Label methods where there is room: over no marker, no other label, inside of the axes; nearest place first."""
     scale = DPI / 72
     centres = {m.name: axis.transData.transform((_value(m, KEPT), _value(m, GAP))) for m in points}
-    taken = [Bbox.from_extents(*(centre - 8 * scale), *(centre + 8 * scale)) for centre in centres.values()]
+    taken = [_around(centres[m.name], (11 if m.collapsed else 7) * scale) for m in points]
+    taken += [_around(place, 2 * scale) for line in axis.lines if line.get_linestyle() == "-" for place in _along(line)]
     frame = axis.get_window_extent()
     for method in sorted(methods, key=lambda m: (m.family != "cure", -centres[m.name][1], centres[m.name][0])):
         point = (_value(method, KEPT), _value(method, GAP))
-        text = f"{_short(method)} {_value(method, SUCCESS):.2f}".replace(" 0.", " .")
+        text = f"{_short(method)} {_decimal(method)}"
         label = axis.annotate(text, point, xytext=(0, 0), textcoords="offset points", fontsize=8, zorder=5)
         label.set_in_layout(False)  # the layout is settled, and labels fit in it
         size = label.get_window_extent()
-        for dx, dy, distance in _offsets(size.width / scale, size.height / scale):
+        others = [centre for name, centre in centres.items() if name != method.name]
+        for dx, dy in _offsets(size.width / scale, size.height / scale):
             x, y = centres[method.name] + np.array([dx, dy]) * scale
             box = Bbox.from_bounds(x, y, size.width, size.height)
             inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
-            if inside and not any(box.overlaps(other) for other in taken):
+            if inside and not any(box.padded(2 * scale).overlaps(other) for other in taken):
                 taken.append(box)
                 label.set_position((dx, dy))
-                if distance > LINE_FROM:
+                own = _distance(box, centres[method.name])
+                if own > LINE_FROM * scale or any(_distance(box, other) < 2 * own for other in others):
                     _tie(axis, point, centres[method.name], box)
                 break
         else:
             label.remove()  # no room: the table has it
 
 
+def _around(centre: NDArray[np.float64], half: float) -> Bbox:
+    return Bbox.from_extents(centre[0] - half, centre[1] - half, centre[0] + half, centre[1] + half)
+
+
+def _along(line: Line2D) -> list[NDArray[np.float64]]:
+    """Places on a line, in pixels."""
+    ends: NDArray[np.float64] = line.get_transform().transform(line.get_xydata())
+    return [a + share * (b - a) for a, b in pairwise(ends) for share in np.linspace(0, 1, 20)]
+
+
+def _distance(box: Bbox, place: NDArray[np.float64]) -> float:
+    return float(np.linalg.norm(np.clip(place, box.min, box.max) - place))
+
+
 def _tie(axis: Axes, point: tuple[float, float], centre: NDArray[np.float64], label: Bbox) -> None:
     """Thin line from a point to the nearest place of its label."""
     end = tuple(np.clip(centre, label.min, label.max).tolist())
-    line = {"arrowstyle": "-", "color": "#8C8C8C", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3}
+    line = {"arrowstyle": "-", "color": "#6E6E6E", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3}
     axis.annotate("", point, end, textcoords="figure pixels", arrowprops=line, zorder=2).set_in_layout(False)
 
 
-def _offsets(width: float, height: float) -> Iterator[tuple[float, float, float]]:
-    """Lower left corners of a label around its point, in points, and their distance."""
+def _offsets(width: float, height: float) -> Iterator[tuple[float, float]]:
+    """Lower left corners of a label around its point, in points, nearest first."""
     for radius in RADII:
         for angle in ANGLES:
             x, y = radius * math.cos(angle), radius * math.sin(angle)
-            yield x - width * (1 - math.cos(angle)) / 2, y - height / 2, radius
+            yield x - width * (1 - math.cos(angle)) / 2, y - height / 2
 
 
 def _short(method: Method) -> str:
     return method.name.replace("cure without ", "no ") if method.family == "leave one out" else method.name
+
+
+def _decimal(method: Method) -> str:
+    """Success with two decimals."""
+    return f"{_value(method, SUCCESS):.2f}".removeprefix("0")
 
 
 def _error(measured: Measured) -> list[list[float]] | None:
