@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import scipy.linalg  # noqa: F401  (its BLAS is one of its own, and only what is loaded can be limited)
 import torch
 from hypothesis import settings
 from threadpoolctl import threadpool_limits

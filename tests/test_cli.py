@@ -15,6 +15,7 @@ import pytest
 from fclf.cli import main
 from fclf.data.embeddings import EmbeddingSet
 from fclf.data.planted import planted
+from fclf.evaluation.flow_matching import FlowMatching
 
 
 @pytest.fixture(scope="module")
@@ -117,12 +118,13 @@ def test_evaluate_writes_metrics_and_figures_and_prints_the_controls(embeddings,
     base = ["evaluate", "--checkpoint", str(run_dir), "--embeddings", str(embeddings), "--output-dir", str(tmp_path)]
     assert main([*base, "--projection", "pca"]) == 0
     out = capsys.readouterr().out
-    for name in ("flow", "do nothing", "target mean", "shift x1.5", "held-out real"):
+    for name in ("flow", "do nothing", "target mean", "shift x1.5", "affine", "held-out real", "±", "What else"):
         assert name in out
+    assert "flow matching" not in out
     for name in ("The spec's bands, epoch ", "after 5 (now)", "'overtrained'", "4 unique combinations", "AUC"):
         assert name in out
     metrics = json.loads((tmp_path / "transfer_metrics.json").read_text())
-    assert metrics["schema_version"] == 1
+    assert metrics["schema_version"] == 2
     assert metrics["rows"]["edits"] == 5 * metrics["rows"]["evaluated"]
     figures = sorted((tmp_path / "figures").iterdir())
     names = ["combinations", "destinations", "leakage", "loss_curves", "paths", "trajectories"]
@@ -133,6 +135,15 @@ def test_evaluate_writes_metrics_and_figures_and_prints_the_controls(embeddings,
     assert again["rows"]["edits"] == again["rows"]["evaluated"]
     assert (metrics["projection"], again["projection"]) == ("pca", "umap" if find_spec("umap") else "pca")
     assert len(metrics["history"]) == metrics["epoch"]
+
+
+def test_slow_controls_are_fitted_on_request(embeddings, run_dir, tmp_path, capsys, monkeypatch):
+    fit = FlowMatching.fit
+    monkeypatch.setattr(FlowMatching, "fit", lambda z, y, *, seed: fit(z, y, seed=seed, steps=3))
+    base = ["evaluate", "--checkpoint", str(run_dir), "--embeddings", str(embeddings), "--output-dir", str(tmp_path)]
+    assert main([*base, "--mode", "single", "--projection", "pca", "--slow-controls", "--json"]) == 0
+    names = [row["name"] for row in json.loads(capsys.readouterr().out)["table"]]
+    assert names[-2:] == ["flow matching", "held-out real"]
 
 
 def test_evaluation_refuses_judges_from_the_training_rows(embeddings, run_dir, tmp_path, capsys):

@@ -27,9 +27,10 @@ def test_the_prototype_recipe_collapses_and_the_controls_do_not(result):
         assert not table[name].collapsed
 
 
-def test_the_truth_ranks_the_shift_first_and_a_collapse_below_doing_nothing(result):
+def test_the_truth_ranks_shift_and_affine_first_and_a_collapse_below_doing_nothing(result):
     angles = result[1].angles
-    assert min(angles, key=angles.get) == "shift x1"
+    assert min(angles, key=angles.get) in ("shift x1", "affine")  # both know what was planted
+    assert angles["shift x1"] < 1.1 * min(angles.values())
     assert angles["fclf_config"] > angles["do nothing"] > 2 * angles["shift x1"]
 
 

@@ -1,10 +1,17 @@
+from itertools import pairwise
+
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 from torch.testing import assert_close
 
-from fclf.field import TargetField
+from fclf import sphere
+from fclf.closed.linear import DoNothing, Shift, TargetMean
+from fclf.closed.linear import project as project_rows
+from fclf.field import ChangeField, TargetField
+from fclf.flow import Flow
 
 
 def weights(field):
@@ -73,3 +80,70 @@ def test_global_random_state_is_left_as_it_was():
     before = torch.random.get_rng_state()
     TargetField(8, 2, seed=3)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def labels(n, k, seed):
+    return torch.randint(0, 2, (n, k), generator=torch.Generator().manual_seed(seed)).double()
+
+
+def change_flow(form, steps=10, method="heun"):
+    field = ChangeField(form)
+    return Flow(field, steps, 1 / steps, method, field.condition)
+
+
+@pytest.mark.parametrize("size", [0.1, 0.4, 1.0])
+def test_a_change_field_carries_every_row_onto_the_closed_forms_destination(random_unit, size):
+    z, y, target = random_unit(30, 8, 0), labels(30, 3, 1), labels(30, 3, 2)
+    form = Shift(size * random_unit(3, 8, 5).numpy())
+    ends = torch.from_numpy(form(z.numpy(), y.numpy().astype(np.int8), target.numpy().astype(np.int8)))
+    flow = change_flow(form, 50, "rk4")
+    near = sphere.distance(z, ends) < 1.2
+    assert near.sum() > 10
+    found = flow.edit(z, flow.condition(z, y, target))
+    assert_close(found[near], ends[near], atol=1e-6, rtol=0.0)
+
+
+def test_nothing_changes_where_nothing_is_to_change(random_unit):
+    z, y = random_unit(20, 8, 0), labels(20, 3, 1)
+    target = y.clone()
+    target[::2, 0] = 1 - target[::2, 0]
+    flow = change_flow(TargetMean.fit(z.numpy(), y.numpy().astype(np.int8)))
+    condition = flow.condition(z, y, target)
+    assert (flow.field(z, condition)[1::2] == 0).all()  # a closed form that moves everybody is asked about nobody
+    assert (flow.field(z, condition)[::2].norm(dim=1) > 0.01).all()
+
+
+def test_the_velocity_is_tangent_and_stays_on_the_great_circle(random_unit):
+    z, y, target = random_unit(10, 6, 0), labels(10, 2, 1), labels(10, 2, 2)
+    flow = change_flow(Shift(random_unit(2, 6, 3).numpy() / 2), 20, "rk4")
+    condition = flow.condition(z, y, target)
+    path = flow.trajectory(z, condition, strength=1.7).points
+    plane = torch.stack([z, condition[:, :6]], dim=1)  # the circle lies in the span of source and heading
+    basis = torch.linalg.qr(plane.mT)[0]
+    moving = condition[:, :6].norm(dim=1) > 0
+    outside = path[:, moving] - torch.einsum("ndk,nek,tne->tnd", basis[moving], basis[moving], path[:, moving])
+    assert outside.abs().max() < 1e-9
+    assert (path * flow.field(z, condition)).sum(-1)[0].abs().max() < 1e-12
+
+
+def test_strength_moves_farther_the_larger_it_is_and_zero_is_the_identity(random_unit):
+    z, y, target = random_unit(20, 6, 0), torch.zeros(20, 2).double(), torch.ones(20, 2).double()
+    flow = change_flow(Shift(random_unit(2, 6, 3).numpy() / 3))
+    condition = flow.condition(z, y, target)
+    assert torch.equal(flow.edit(z, condition, 0.0), z)
+    moved = [sphere.distance(z, flow.edit(z, condition, s)).mean() for s in (0.25, 0.5, 1.0, 1.5, 2.0)]
+    assert all(b > a + 0.01 for a, b in pairwise(moved))
+
+
+def test_a_residual_is_used_as_far_as_its_amount_says(random_unit):
+    class Constant(nn.Module):
+        def forward(self, z, change):
+            return change.abs().sum(-1, keepdim=True) * torch.ones_like(z)
+
+    z, y, target = random_unit(5, 6, 0), torch.zeros(5, 2).double(), torch.ones(5, 2).double()
+    start, half, whole = (ChangeField(DoNothing(), Constant(), amount) for amount in (0.0, 0.5, 1.0))
+    condition = start.condition(z, y, target)
+    assert (start(z, condition) == 0).all()
+    assert_close(2 * half(z, condition), whole(z, condition))
+    assert_close(whole(z, condition), sphere.tangent(z, 2 * torch.ones_like(z)))
+    assert_close(torch.from_numpy(project_rows(z.numpy())), z)

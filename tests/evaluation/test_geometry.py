@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from fclf.evaluation.geometry import purity, silhouette
+from fclf.evaluation.spread import distances
 
 
 def blobs(centres, n, spread, seed=0):
@@ -96,3 +97,10 @@ def test_purity_never_asks_for_more_clusters_than_there_are_points():
 def test_purity_is_the_same_twice():
     x, labels = blobs([(0, 0), (1, 0), (0, 1)], 40, 0.8)
     assert purity(x, labels, 5, seed=3) == purity(x, labels, 5, seed=3)
+
+
+def test_known_distances_change_nothing():
+    x, labels = np.random.default_rng(0).normal(size=(40, 3)), np.arange(40) % 3
+    apart = distances(x, x)
+    assert silhouette(x, labels, apart) == pytest.approx(silhouette(x, labels), abs=1e-7)
+    assert purity(x, labels, 5, 0, apart) == purity(x, labels, 5)

@@ -21,7 +21,17 @@ from fclf.flow import Flow
 
 DIM, NAMES = 16, ("Smiling", "Young")
 QUANTILE = ["quantile shift", "quantile shift x1.15", "quantile shift, half controlled"]
-ORDER = ["flow", "do nothing", "target mean", "shift x1", "shift x1.5", *QUANTILE, "held-out real"]
+ORDER = [
+    "flow",
+    "do nothing",
+    "target mean",
+    "nearest real target row",
+    "shift x1",
+    "shift x1.5",
+    "affine",
+    *QUANTILE,
+    "held-out real",
+]
 
 
 def planted(n=3000, seed=0):
@@ -106,6 +116,7 @@ def test_metrics_say_what_was_evaluated(data, still):
         "judge": counts["judge"],
         "edits": 2 * counts["test"],
         "groups": 8,
+        "blocks": 20,
     }
     assert (metrics.mode, metrics.split, metrics.seed, metrics.epoch) == ("each", "test", 0, 5)
     assert metrics.attributes == list(NAMES)

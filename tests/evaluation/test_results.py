@@ -11,7 +11,7 @@ from fclf.errors import InputError
 from fclf.evaluation.bands import read_bands
 from fclf.evaluation.checks import check_run
 from fclf.evaluation.readings import FieldScores, PathScores
-from fclf.evaluation.results import GroupScores, JudgeScores, Metrics, PlotPoints, Report, Row
+from fclf.evaluation.results import MEASURES, CellScores, GroupScores, JudgeScores, Metrics, PlotPoints, Report, Row
 
 COMBINATIONS = {"possible": 4, "train": 4, "evaluated": 3, "targets": 4}
 
@@ -25,9 +25,25 @@ def row(name):
         real=60,
         energy_source=0.3,
         energy_edited=-0.01,
+        mmd_source=0.1,
+        mmd_edited=-0.001,
         variance_ratio=0.9,
         spread_kept=0.9,
         recall=0.8,
+        density=1.1,
+        vendi_ratio=0.9,
+        unique_ratio=0.95,
+    )
+    cell = CellScores(
+        attribute="a",
+        to=1,
+        edits=40,
+        compared=0,
+        effective_real=3.5,
+        energy_source=None,
+        energy_edited=None,
+        variance_ratio=None,
+        spread_kept=0.9,
     )
     return Row(
         name=name,
@@ -47,6 +63,12 @@ def row(name):
         sampled=40,
         collapsed=["für Täler"],
         groups=[group],
+        mmd_closed=0.25,
+        retrieval_map=0.1,
+        retrieval_queries=12,
+        pooled=[cell],
+        intervals={"recall": (0.7, 0.9)},
+        replicates={"recall": [0.75, 0.8, 0.123456789012345]},
         leakage=[[1.5, None], [-0.25, 0.0]],
     )
 
@@ -128,7 +150,7 @@ def test_the_flow_is_the_first_row(report):
 
 def test_metrics_are_plain_json_with_a_schema_version(folder):
     content = json.loads((folder / "transfer_metrics.json").read_text(encoding="utf-8"))
-    assert content["schema_version"] == 1
+    assert content["schema_version"] == 2
     assert [r["name"] for r in content["table"]] == ["flow", "do nothing"]
 
 
@@ -157,7 +179,7 @@ def test_a_missing_file_is_named(folder, name):
 
 
 @pytest.mark.parametrize(
-    "change", [{"schema_version": 2}, {"surprise": 1}, {"table": "none"}, {"epoch": None}, {"table": [{"name": "x"}]}]
+    "change", [{"schema_version": 1}, {"surprise": 1}, {"table": "none"}, {"epoch": None}, {"table": [{"name": "x"}]}]
 )
 def test_a_report_of_another_form_is_refused(folder, change):
     path = folder / "transfer_metrics.json"
@@ -174,6 +196,35 @@ def test_points_that_miss_an_array_or_hold_objects_are_refused(folder, report):
     np.savez(folder / "points.npz", **(arrays | {"paths": np.array([{}], dtype=object)}))
     with pytest.raises(InputError, match="allow_pickle"):
         Report.load(folder)
+
+
+def test_a_difference_of_rows_has_the_interval_of_the_paired_difference():
+    common = np.random.default_rng(0).normal(size=20)
+    ours, theirs = 0.8 + 0.01 * common, 0.7 + 0.01 * common
+    one = row("flow").model_copy(update={"recall": 0.8, "replicates": {"recall": (ours + 0.001).tolist()}})
+    other = row("shift").model_copy(update={"recall": 0.7, "replicates": {"recall": theirs.tolist()}})
+    value, (low, high) = one.ahead_of(other, "recall")
+    assert value == pytest.approx(0.1)
+    assert low == pytest.approx(0.1)  # what the rows share cancels
+    assert high == pytest.approx(0.1)
+    shuffled = other.model_copy(update={"replicates": {"recall": theirs[::-1].tolist()}})
+    low, high = one.ahead_of(shuffled, "recall")[1]
+    assert high - low > 0.1
+
+
+def test_a_difference_of_what_is_not_measured_is_none_and_of_other_blocks_has_no_interval():
+    one, other = row("flow"), row("shift").model_copy(update={"replicates": {"recall": [0.5, 0.5]}})
+    assert one.ahead_of(other, "rank1") is None
+    assert one.ahead_of(other, "recall") == (0, None)
+
+
+def test_every_measure_can_be_read_from_a_row():
+    assert {m: row("flow").value(m) for m in ("linear.success", "rank1", "mmd_closed")} == {
+        "linear.success": 0.7,
+        "rank1": None,
+        "mmd_closed": 0.25,
+    }
+    assert all(value is None or isinstance(value, float) for value in map(row("flow").value, MEASURES))
 
 
 def test_the_published_schema_is_that_of_the_metrics():

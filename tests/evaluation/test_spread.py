@@ -6,14 +6,19 @@ import numpy as np
 import pytest
 
 from fclf.evaluation.spread import (
+    density,
     distances,
     distinct_points,
     energy_distance,
     linked,
-    rank_one,
+    radii,
     recall,
     rms_spread,
+    squares_within,
+    thin,
     total_variance,
+    unique_nearest,
+    vendi,
 )
 
 
@@ -24,6 +29,10 @@ def normal(n, d, seed):
 def sphere(n, d, seed):
     x = normal(n, d, seed)
     return x / np.linalg.norm(x, axis=1, keepdims=True)
+
+
+def apart(x):
+    return distances(x, x)
 
 
 def naive_energy(x, y):
@@ -56,15 +65,6 @@ def naive_recall(edited, real, k):
     radius = [sorted(math.dist(a, b) for j, b in enumerate(edited) if j != i)[k - 1] for i, a in enumerate(edited)]
     inside = [any(math.dist(r, e) <= radius[i] for i, e in enumerate(edited)) for r in real]
     return sum(inside) / len(real)
-
-
-def naive_rank_one(edited, rows, source):
-    total = 0.0
-    for e, own in zip(edited, source, strict=True):
-        similarity = [sum(a * b for a, b in zip(e, row, strict=True)) for row in rows]
-        nearest = [i for i, s in enumerate(similarity) if s >= max(similarity) - 1e-12]
-        total += (own in nearest) / len(nearest)
-    return total / len(edited)
 
 
 def test_distances_are_those_of_a_loop():
@@ -111,6 +111,13 @@ def test_total_variance_is_the_unbiased_one_summed():
     assert total_variance(x) == pytest.approx(naive)
 
 
+def test_squares_within_groups_are_those_of_a_loop():
+    x, member = normal(12, 3, 0) + 4, np.array([2, 0, 1, 1, 2, 2, 0, 1, 3, 2, 0, 1])
+    naive = sum(math.dist(row, x[member == m].mean(axis=0)) ** 2 for row, m in zip(x, member, strict=True))
+    assert squares_within(x, member) == pytest.approx(naive)
+    assert squares_within(x, np.zeros(12, int)) == pytest.approx(12 * x.var(axis=0).sum())
+
+
 def test_rms_spread_is_the_root_of_the_mean_squared_distance_to_the_mean():
     x = normal(11, 3, 0) + 5
     naive = math.sqrt(sum(math.dist(row, x.mean(axis=0)) ** 2 for row in x) / 11)
@@ -123,91 +130,123 @@ def test_variance_ratio_reads_the_share_of_spread_left(share):
     assert total_variance(edited) / total_variance(real) == pytest.approx(share**2, abs=0.03)
 
 
-@pytest.mark.parametrize(("n", "k"), [(20, 5), (20, 1), (8, 3)])
-def test_recall_at_equal_numbers_is_that_of_a_loop(n, k):
-    edited, real = normal(n, 3, 1), normal(n, 3, 2) * 1.3
+def recall_of(edited, real, k=5):
+    return recall(distances(edited, real), distances(edited, edited), k)
+
+
+@pytest.mark.parametrize(("n", "m", "k"), [(20, 20, 5), (20, 13, 1), (8, 8, 3)])
+def test_recall_is_that_of_a_loop(n, m, k):
+    edited, real = normal(n, 3, 1), normal(m, 3, 2) * 1.3
     expected = naive_recall(edited, real, k)
-    assert recall(edited, real, np.random.default_rng(0), k) == pytest.approx(expected)
+    assert recall_of(edited, real, k) == pytest.approx(expected)
     assert 0 < expected < 1
 
 
 def test_recall_with_few_rows_takes_the_radius_of_the_farthest():
     edited, real = normal(4, 2, 5), normal(4, 2, 6) * 2
-    assert recall(edited, real, np.random.default_rng(0), 5) == pytest.approx(naive_recall(edited, real, 3))
+    assert recall_of(edited, real, 5) == pytest.approx(naive_recall(edited, real, 3))
 
 
 @pytest.mark.parametrize(("n", "m"), [(7, 50), (50, 7)])
-def test_recall_thins_the_larger_sample(n, m):
-    edited, real = normal(n, 3, 0), normal(m, 3, 1)
-    value = recall(edited, real, np.random.default_rng(3))
-    rng = np.random.default_rng(3)
-    edited, real = edited[rng.permutation(n)[:7]], real[rng.permutation(m)[:7]]
-    assert value == pytest.approx(naive_recall(edited, real, 5))
-
-
-def test_recall_thins_at_random_and_not_from_the_top():
-    real = normal(60, 3, 0)
-    edited = np.concatenate([np.full((60, 3), 100.0) + 0.01 * normal(60, 3, 1), normal(60, 3, 2)])
-    assert recall(edited, real, np.random.default_rng(0)) > 0.4
+def test_thinning_takes_as_many_of_both_and_at_random(n, m):
+    one, two = thin(n, m, np.random.default_rng(3))
+    assert len(set(one.tolist())) == len(set(two.tolist())) == 7
+    assert max(one) < n
+    assert max(two) < m
+    assert sorted(one if n > m else two) != list(range(7))  # not from the top
 
 
 def test_recall_is_high_for_equal_samples_and_zero_for_a_collapsed_one():
     real = sphere(300, 16, 0)
     centre = real.mean(axis=0) / np.linalg.norm(real.mean(axis=0))
-    rng = np.random.default_rng(0)
-    assert recall(sphere(300, 16, 1), real, rng) > 0.85
-    assert recall(np.repeat(centre[None], 300, axis=0), real, rng) == 0
-    assert recall(0.1 * sphere(300, 16, 1) + 0.9 * centre, real, rng) == 0
+    assert recall_of(sphere(300, 16, 1), real) > 0.85
+    assert recall_of(np.repeat(centre[None], 300, axis=0), real) == 0
+    assert recall_of(0.1 * sphere(300, 16, 1) + 0.9 * centre, real) == 0
+
+
+@pytest.mark.parametrize(("n", "m", "k"), [(12, 15, 3), (9, 7, 1)])
+def test_density_is_that_of_a_loop(n, m, k):
+    edited, real = normal(n, 3, 0), normal(m, 3, 1)
+    inside = 0
+    for j, r in enumerate(real):
+        radius = sorted(math.dist(r, other) for i, other in enumerate(real) if i != j)[k - 1]
+        inside += sum(math.dist(e, r) <= radius for e in edited)
+    found = density(distances(edited, real), radii(distances(real, real), k), k)
+    assert found == pytest.approx(inside / (k * n))
+    assert found > 0
+
+
+def test_density_is_one_for_real_rows_and_none_far_away_and_blind_to_a_collapse():
+    real, other = sphere(400, 16, 0), sphere(400, 16, 1)
+    around = radii(distances(real, real))
+    centre = np.repeat(real.mean(axis=0, keepdims=True), 400, axis=0)
+    assert density(distances(other, real), around) == pytest.approx(1, abs=0.15)
+    assert density(distances(other + 10, real), around) == 0
+    assert density(distances(centre, real), around) > 2
+
+
+def test_unique_neighbours_are_counted_as_in_a_loop():
+    edited, real = normal(30, 3, 0), normal(25, 3, 1)
+    nearest = {min(range(25), key=lambda j: math.dist(e, real[j])) for e in edited}
+    assert unique_nearest(distances(edited, real)) == len(nearest) / 30
+
+
+def test_unique_neighbours_fall_with_a_collapse_and_not_for_real_rows():
+    real, other, gallery = sphere(300, 16, 0), sphere(300, 16, 1), sphere(300, 16, 2)
+    ceiling = unique_nearest(distances(real, gallery))
+    assert unique_nearest(distances(other, gallery)) / ceiling == pytest.approx(1, abs=0.15)
+    centre = other.mean(axis=0)
+    assert unique_nearest(distances(centre + 0.02 * (other - centre), gallery)) / ceiling < 0.4
+    assert unique_nearest(distances(np.repeat(other[:1], 300, axis=0), gallery)) == 1 / 300
+
+
+def naive_vendi(x):
+    n = len(x)
+    gram = [[sum(a * b for a, b in zip(x[i], x[j], strict=True)) / n for j in range(n)] for i in range(n)]
+    return math.exp(-sum(v * math.log(v) for v in np.linalg.eigvals(np.array(gram)).real if v > 1e-12))
+
+
+@pytest.mark.parametrize(("n", "d"), [(6, 20), (30, 4)])
+def test_vendi_is_that_of_the_gram_matrix_on_either_side(n, d):
+    assert vendi(sphere(n, d, 0)) == pytest.approx(naive_vendi(sphere(n, d, 0)))
+
+
+def test_vendi_counts_different_rows():
+    assert vendi(np.eye(7)) == pytest.approx(7)
+    assert vendi(np.eye(7)[np.arange(28) % 7]) == pytest.approx(7)
+    assert vendi(np.repeat(sphere(1, 5, 0), 9, axis=0)) == pytest.approx(1)
+
+
+def test_vendi_falls_with_a_collapse_and_not_for_real_rows():
+    real, other = sphere(300, 32, 0), sphere(300, 32, 1)
+    narrow = real[:1] + 0.1 * other
+    assert vendi(other) / vendi(real) == pytest.approx(1, abs=0.05)
+    assert vendi(narrow / np.linalg.norm(narrow, axis=1, keepdims=True)) / vendi(real) < 0.2
 
 
 @pytest.mark.parametrize("tolerance", [0.05, 0.2, 0.4, 1.0])
 def test_distinct_points_are_the_components_of_a_union_find(tolerance):
     x = np.random.default_rng(0).uniform(size=(60, 2)) * 3
-    assert distinct_points(x, tolerance) == naive_clusters(x, tolerance)
+    assert distinct_points(apart(x), tolerance) == naive_clusters(x, tolerance)
 
 
 def test_distinct_points_are_one_on_a_collapse_and_all_on_spread_points():
     x = sphere(80, 16, 0)
-    assert distinct_points(np.repeat(x[:1], 80, axis=0), 1e-6) == 1
-    assert distinct_points(x[:1] + 1e-9 * x, 1e-6) == 1
-    assert distinct_points(x, 1e-3) == 80
-    assert distinct_points(x[np.arange(80) % 3], 1e-3) == 3
+    assert distinct_points(apart(np.repeat(x[:1], 80, axis=0)), 1e-6) == 1
+    assert distinct_points(apart(x[:1] + 1e-9 * x), 1e-6) == 1
+    assert distinct_points(apart(x), 1e-3) == 80
+    assert distinct_points(apart(x[np.arange(80) % 3]), 1e-3) == 3
 
 
 def test_linked_points_have_one_number_and_others_have_not():
     x = np.array([[0.0], [5.0], [0.9], [1.8], [5.5]])
-    numbers = linked(x, 1.0)
+    numbers = linked(apart(x), 1.0)
     assert numbers[0] == numbers[2] == numbers[3] != numbers[1] == numbers[4]
     assert sorted(set(numbers.tolist())) == [0, 1]
-    assert len(set(linked(x, 0.4).tolist())) == 5
+    assert len(set(linked(apart(x), 0.4).tolist())) == 5
 
 
 def test_distinct_points_link_along_a_chain():
     chain = np.column_stack([np.arange(10) * 0.9, np.zeros(10)])
-    assert distinct_points(chain, 1.0) == 1
-    assert distinct_points(chain, 0.8) == 10
-
-
-@pytest.mark.parametrize("chunk", [1, 7, 4096])
-def test_rank_one_is_that_of_a_loop_whatever_the_chunk(chunk):
-    rows, source = sphere(30, 5, 0), np.random.default_rng(1).integers(0, 30, 50)
-    edited = rows[source] + 0.4 * normal(50, 5, 2)
-    edited /= np.linalg.norm(edited, axis=1, keepdims=True)
-    expected = naive_rank_one(edited, rows, source)
-    assert rank_one(edited, rows, source, chunk) == pytest.approx(expected)
-    assert 0.2 < expected < 0.95
-
-
-def test_rank_one_is_shared_where_rows_are_equal():
-    rows = sphere(6, 4, 0)[[0, 0, 0, 1, 2, 3]]
-    source = np.array([0, 1, 3, 4])
-    edited = rows[source]
-    expected = (1 / 3 + 1 / 3 + 1 + 1) / 4
-    assert rank_one(edited, rows, source) == pytest.approx(expected)
-    assert naive_rank_one(edited, rows, source) == pytest.approx(expected)
-
-
-def test_rank_one_is_whole_for_rows_that_stay_and_chance_for_rows_that_fall_together():
-    rows, source = sphere(40, 8, 0), np.arange(40)
-    assert rank_one(rows, rows, source) == 1
-    assert rank_one(np.repeat(rows[:1], 40, axis=0), rows, source) == pytest.approx(1 / 40)
+    assert distinct_points(apart(chain), 1.0) == 1
+    assert distinct_points(apart(chain), 0.8) == 10

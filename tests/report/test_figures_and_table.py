@@ -1,12 +1,15 @@
 """Drawing a report: files that open, limits that pair, a table that says what a collapse is."""
 
+import io
+
 import matplotlib.pyplot as plt
 import pytest
 from hand_made import report, row
+from rich.console import Console
 
-from fclf.evaluation.results import Report
+from fclf.evaluation.results import MEASURES, Report
 from fclf.report import figures
-from fclf.report.table import COLUMNS, cells, markdown, summary
+from fclf.report.table import COLUMNS, MORE_COLUMNS, cells, details, markdown, more_cells, summary, terminal
 
 
 def test_figures_are_drawn_with_the_same_bytes_each_time(tmp_path):
@@ -44,8 +47,8 @@ def organised(flow, real=-0.04, shift=True):
 
 def test_the_price_of_organised_space_is_one_line_beside_the_shift():
     assert organised(0.45) == [
-        "Organised: silhouette by target 0.450 (in the specification's 0.35 to 0.55; real rows -0.040) costs "
-        "variance 0.120 (shift x1 0.500), recall 0.250 (shift x1 0.914), rank 1 1.000 (shift x1 1.000)."
+        "Organised: silhouette by target .450 (in the specification's 0.35 to 0.55; real rows -.040) costs "
+        "variance .120 (shift x1 .500), recall .250 (shift x1 .914), rank 1 1.000 (shift x1 1.000)."
     ]
     (alone,) = organised(0.35, shift=False)
     assert alone.endswith("costs variance 0.120, recall 0.250, rank 1 1.000.")
@@ -57,10 +60,51 @@ def test_nothing_is_said_outside_of_the_band_nor_where_real_rows_are_in_it(flow,
 
 
 def test_a_row_has_a_cell_for_each_column_and_a_dash_for_what_is_not_measured():
-    texts = cells(row(kept=None))
+    texts, more = cells(row(kept=None)), more_cells(row(kept=None))
     assert len(texts) == len(COLUMNS)
+    assert len(more) == len(MORE_COLUMNS)
     assert texts[COLUMNS.index("L kept")] == texts[COLUMNS.index("gap closed")] == "-"
-    assert texts[COLUMNS.index("L success / worst")] == "0.800 / 0.300"
+    assert more[MORE_COLUMNS.index("M\nkept")] == "-"
+    assert texts[COLUMNS.index("L worst")] == ".300"
+
+
+def test_a_value_stands_beside_half_of_its_interval():
+    intervals = {"linear.success": (0.788, 0.812), "rank1": (1.0, 1.0), "gap_closed": (-16.0, -13.5)}
+    texts = cells(row().model_copy(update={"intervals": intervals, "gap_closed": -14.75}))
+    assert texts[COLUMNS.index("L success")] == ".800 ±.012"
+    assert texts[COLUMNS.index("rank 1")] == "1.000 ±.000"
+    assert texts[COLUMNS.index("gap closed")] == "-14.750 ±1.250"
+    assert texts[COLUMNS.index("variance")] == ".500"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, ".000"), (-0.0421, "-.042"), (0.9996, "1.000"), (10.5, "10.500"), (-0.9999, "-1.000")]
+)
+def test_numbers_have_three_decimals_and_no_zero_before_them(value, text):
+    assert cells(row().model_copy(update={"recall": value}))[COLUMNS.index("recall")] == text
+
+
+def printed(table):
+    console = Console(width=150, record=True, file=io.StringIO())
+    console.print(table)
+    return console.export_text()
+
+
+@pytest.mark.parametrize("table", [lambda rows: terminal("a title", rows), details])
+def test_tables_fit_into_150_columns_without_breaking_a_row(table):
+    wide = {m: (-10.0, 20.0) for m in MEASURES}
+    rows = [row("quantile shift, half controlled").model_copy(update={"intervals": wide, "gap_closed": -14.775})]
+    text = printed(table([(r.name, r) for r in rows]))
+    line = next(line for line in text.splitlines() if "quantile shift, half controlled" in line)
+    assert len(line.rstrip()) <= 150
+    assert "…" not in text
+    assert "1.500" in line if table is details else "-14.775 ±15.000" in line
+
+
+def test_thresholds_are_printed_with_the_table():
+    text = " ".join(printed(terminal("", [("one", row())])).split())
+    for part in ("40 edits and 60 real rows", "under 50%", "5 neighbours", "95 % interval"):
+        assert part in text
 
 
 def test_the_markdown_table_is_rectangular():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -108,6 +109,8 @@ def console() -> Console:
 
 def use_threads(count: int) -> None:
     """Set the threads of torch and BLAS; more than one can be far slower on a busy machine."""
+    for library in ("OPENBLAS", "MKL", "OMP"):  # of libraries that are loaded later, as scipy's own BLAS is
+        os.environ[f"{library}_NUM_THREADS"] = str(count)
     import torch
     from threadpoolctl import threadpool_limits
 

@@ -33,6 +33,9 @@ def evaluate(
     projection: Annotated[
         Map, typer.Option(help="Map of the figures; auto is UMAP where umap-learn is installed.")
     ] = Map.auto,
+    slow_controls: Annotated[
+        bool, typer.Option("--slow-controls", help="Train flow matching as one more control, half a minute.")
+    ] = False,
     labels: LabelsOption = Labels.binary,
     labels_from: LabelsFromOption = None,
     partition: PartitionOption = None,
@@ -50,7 +53,7 @@ def evaluate(
     from fclf.evaluation import evaluate as judge
     from fclf.report import figures
     from fclf.report.spec import bands_table, checks_table, diagnoses, stages_table, stop_rules
-    from fclf.report.table import summary, terminal
+    from fclf.report.table import details, summary, terminal
 
     model = Checkpoint.load(checkpoint)
     data = load_embeddings(
@@ -62,7 +65,15 @@ def evaluate(
         split_seed=model.config.data.split_seed,
     )
     say_split(data, model.config.data.split_seed)
-    report = judge(model, data, split=split, mode=mode.value, seed=seed, projection=projection.value)
+    report = judge(
+        model,
+        data,
+        split=split,
+        mode=mode.value,
+        seed=seed,
+        projection=projection.value,
+        slow_controls=slow_controls,
+    )
     drawn = figures.draw(report, output_dir / "figures")
     report.save(output_dir)
     if as_json:
@@ -71,7 +82,9 @@ def evaluate(
     title = (
         f"{report.metrics.rows['edits']} edits of {report.metrics.rows['evaluated']} {split} rows, mode {mode.value}"
     )
-    console().print(terminal(title, [(row.name, row) for row in report.metrics.table]))
+    rows = [(row.name, row) for row in report.metrics.table]
+    for table in (terminal(title, rows), details(rows)):
+        console().print(table)
     for line in (*summary(report.metrics), *diagnoses(report.metrics)):
         typer.echo(line)
     bands = report.metrics.bands

@@ -9,14 +9,24 @@ from functools import cache
 import numpy as np
 from jaxtyping import Float64, Int8, Int64
 
+from fclf.closed.affine import Affine
 from fclf.closed.linear import ClosedForm, Shift, least_squares_effects
 from fclf.closed.quantile import QuantileShift
 from fclf.closed.transport import ConditionalTransport
 
-__all__ = ["STARTS", "closed_forms"]
+__all__ = ["BASELINES", "STARTS", "closed_forms"]
 
-STARTS = {"shift": "shift x1", "quantile": "quantile shift", "transport": "conditional transport"}
+STARTS = {"shift": "shift x1", "affine": "affine", "quantile": "quantile shift", "transport": "conditional transport"}
 """Names in a configuration, and in tables."""
+BASELINES = (
+    "shift x1",
+    "shift x1.5",
+    "affine",
+    "quantile shift",
+    "quantile shift x1.15",
+    "quantile shift, half controlled",
+)
+"""Those that stand beside every flow."""
 
 
 def closed_forms(
@@ -50,6 +60,7 @@ def closed_forms(
     fits: dict[str, Callable[[], ClosedForm]] = {
         "shift x1": lambda: Shift(effects()),
         "shift x1.5": lambda: Shift(effects(), 1.5),
+        "affine": lambda: Affine.fit(z, y),
         "quantile shift": quantile,
         "quantile shift x1.15": lambda: replace(quantile(), strength=1.15),
         "quantile shift, half controlled": lambda: replace(quantile(), control=0.5),

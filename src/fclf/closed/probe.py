@@ -45,8 +45,8 @@ class LinearClassifier:
     def fit(cls, z: Float64[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"], penalty: float) -> LinearClassifier:
         """Fit on standardised rows, with scikit-learn's C as the penalty."""
         inputs = Standardiser.fit(z)
-        weights, biases = logistic_weights(inputs(z), y, penalty)
-        weights = weights / inputs.spread
+        weights, biases = logistic_weights(inputs(z).astype(np.float32), y, penalty)  # half the time of float64
+        weights, biases = weights.astype(np.float64) / inputs.spread, biases.astype(np.float64)
         return cls(weights, biases - weights @ inputs.mean)
 
     def logits(self, z: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n K"]:
@@ -76,6 +76,7 @@ def cross_fitted_logits(
     than two people of a value cannot be held out; its logits are in-sample.
     """
     out = np.empty(y.shape)
+    x = x.astype(np.float32)
     people, who = np.unique(np.arange(len(y)) if identities is None else identities, return_inverse=True)
     shuffled = np.random.default_rng(seed).permutation(len(people))
     for k, labels in enumerate(y.T):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fclf.closed.affine import Affine
 from fclf.closed.linear import ClosedForm, DoNothing, Shift, TargetMean
 from fclf.closed.means import LabelMeans
 from fclf.closed.quantile import QuantileShift
@@ -17,7 +18,8 @@ from fclf.closed.transport import ConditionalTransport
 __all__ = ["from_arrays", "to_arrays"]
 
 KINDS: dict[str, type] = {
-    kind.__name__: kind for kind in (ConditionalTransport, DoNothing, LabelMeans, QuantileShift, Shift, TargetMean)
+    kind.__name__: kind
+    for kind in (Affine, ConditionalTransport, DoNothing, LabelMeans, QuantileShift, Shift, TargetMean)
 }
 
 

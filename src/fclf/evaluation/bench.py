@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -10,24 +11,24 @@ from jaxtyping import Float64, Int8
 from numpy.typing import NDArray
 
 from fclf.data.embeddings import EmbeddingSet
-from fclf.evaluation.edits import EditPlan, Group, Mode, all_groups, comparable_groups, plan_edits
+from fclf.evaluation.cells import CellBench, cell_benches
+from fclf.evaluation.edits import EditPlan, Group, Mode, comparable_groups, plan_edits
 from fclf.evaluation.geometry import purity, silhouette
+from fclf.evaluation.groups import Comparison, Measured
+from fclf.evaluation.jackknife import Blocks, Statistic, divide, interval, leave_out
 from fclf.evaluation.judges import Judge, Judges, cell_shares
 from fclf.evaluation.leakage import leakage
-from fclf.evaluation.results import LOST_SPREAD, GroupScores, JudgeScores, Row
-from fclf.evaluation.spread import (
-    distinct_points,
-    energy_distance,
-    rank_one,
-    recall,
-    rms_spread,
-    total_variance,
-)
+from fclf.evaluation.pooling import collapses, mean_defined, pool, pooled_gap
+from fclf.evaluation.results import CellScores, JudgeScores, Row
+from fclf.evaluation.retrieval import Relevant, average_precision, rank_one, relevant_rows
+from fclf.evaluation.spread import distances, distinct_points, rms_spread, squares_within
 
 __all__ = ["Bench"]
 
 DISTINCT_TOLERANCE = 1e-3
 """Destinations closer than this share of the real spread are the same."""
+MIN_CLUSTER = 4
+"""Fewest edits a combination, on average, for clusters as many as there are combinations: one edit each is pure."""
 MAX_SAMPLE = 2000
 """Edits in the measures that compare all pairs."""
 
@@ -43,13 +44,18 @@ class Bench:
     y: Labels
     names: tuple[str, ...]
     plan: EditPlan
-    groups: list[Group]
     judges: Judges
     before: dict[str, Labels]
     """Each judge's predictions of the unedited rows."""
     logits: Matrix
     """The linear judge's, of the unedited rows."""
-    energy_source: list[float]
+    blocks: Blocks
+    """Of people, left out in turn."""
+    comparisons: list[Comparison]
+    """Groups of edits with real rows to compare them with."""
+    cells: list[CellBench]
+    relevant: Relevant | None
+    """Pictures that an edit should find; None without identities."""
     sample: NDArray[np.intp]
     """Edits in the measures that compare all pairs, and in the figures."""
     codes: dict[str, NDArray[np.int64]]
@@ -61,26 +67,43 @@ class Bench:
     def build(cls, rows: EmbeddingSet, judges: Judges, mode: Mode, seed: int) -> Bench:
         """Plan the edits of labelled rows and measure what is the same for every row of the table."""
         z, y = rows.embeddings.astype(np.float64), np.asarray(rows.attributes)
-        plan = plan_edits(y, rows.attribute_names, mode, seed)
+        names = rows.attribute_names
+        plan = plan_edits(y, names, mode, seed)
         groups = [g for g in comparable_groups(plan, y) if np.ptp(z[g.real], axis=0).any()]
         every, numbers = np.unique(np.concatenate([plan.original, plan.target]), axis=0, return_inverse=True)
         original, target = np.split(numbers.reshape(-1), 2)
-        sample = np.random.default_rng(seed).permutation(len(plan))[:MAX_SAMPLE]
+        blocks = Blocks.draw(len(rows), rows.identities, seed)
+        comparisons = []
+        for number, g in enumerate(groups):
+            source, rng = plan.source[g.edits], np.random.default_rng((seed, number))
+            comparisons.append(
+                Comparison.build(
+                    names, g, z[source], z[g.real], blocks, blocks.number[source], blocks.number[g.real], rng
+                )
+            )
+        people = rows.identities
         return cls(
             z=z,
             y=y,
-            names=rows.attribute_names,
+            names=names,
             plan=plan,
-            groups=groups,
             judges=judges,
             before={name: judge.predict(z) for name, judge in _both(judges)},
             logits=judges.linear.logits(z),
-            energy_source=[energy_distance(z[plan.source[g.edits]], z[g.real]) for g in groups],
-            sample=sample,
+            blocks=blocks,
+            comparisons=comparisons,
+            cells=cell_benches(z, y, names, plan, np.random.default_rng(seed)),
+            relevant=None if people is None else relevant_rows(plan.source, plan.flips, plan.target, y, people),
+            sample=np.random.default_rng(seed).permutation(len(plan))[:MAX_SAMPLE],
             codes={"original": original, "target": target},
             code_rows=every,
             seed=seed,
         )
+
+    @property
+    def groups(self) -> list[Group]:
+        """Groups of edits that are compared with real rows."""
+        return [c.group for c in self.comparisons]
 
     @cached_property
     def sources(self) -> Matrix:
@@ -101,29 +124,42 @@ class Bench:
     @cached_property
     def source_silhouettes(self) -> dict[str, float | None]:
         """Of the sampled sources, which are the same in every row of the table."""
-        return self._silhouettes("original", self.sources)
+        return self._silhouettes("original", self.sources[self.sample])
 
     def _silhouettes(self, state: str, x: Matrix) -> dict[str, float | None]:
-        return {
-            f"{state}_by_{by}": silhouette(x[self.sample], self.codes[by][self.sample]) for by in ("original", "target")
-        }
+        apart = distances(x, x)
+        return {f"{state}_by_{by}": silhouette(x, self.codes[by][self.sample], apart) for by in ("original", "target")}
+
+    @cached_property
+    def _remainder(self) -> Matrix:
+        """Of the evaluated rows."""
+        return self.judges.linear.remainder(self.z)
 
     def measure(self, name: str, edited: Matrix, step_distance: float | None = None) -> Row:
         """Measure one row of the table."""
-        scores = {key: self._judge(judge, edited, self.before[key]) for key, judge in _both(self.judges)}
-        groups = [
-            self._group(g, self.sources[g.edits], edited[g.edits], self.z[g.real], energy, number)
-            for number, (g, energy) in enumerate(zip(self.groups, self.energy_source, strict=True))
-        ]
-        remainder = self.judges.linear.remainder
+        number = self.blocks.number[self.plan.source]
+        scores: dict[str, JudgeScores] = {}
+        found: dict[str, Statistic] = {}
+        for key, judge in _both(self.judges):
+            scores[key], judged = self._judge(judge, edited, self.before[key], number)
+            found |= {f"{key}.{measure}": value for measure, value in judged.items()}
+        found["rank1"] = self.blocks.mean(
+            rank_one(self.judges.linear.remainder(edited), self._remainder, self.plan.source), number
+        )
+        if self.relevant is not None and len(self.relevant.queries):
+            precision = average_precision(edited, self.z, self.plan.source, self.relevant)
+            found["retrieval_map"] = self.blocks.mean(precision, number[self.relevant.queries])
+        groups = [c.measure(edited[c.group.edits]) for c in self.comparisons]
+        cells = [c.measure(edited) for c in self.cells]
         kept = self._spread_kept(edited)
-        row = self._row(name, scores, groups, edited[self.sample], self.codes["target"][self.sample], kept)
+        codes, origins = self.codes["target"][self.sample], len(np.unique(self.plan.source[self.sample]))
+        row = self._row(name, scores, found, groups, cells, edited[self.sample], codes, origins, kept)
         return row.model_copy(
             update={
-                "rank1": rank_one(remainder(edited), remainder(self.z), self.plan.source),
                 "movement": float(np.linalg.norm(edited - self.sources, axis=1).mean()),
                 "step_distance": step_distance,
-                "silhouettes": self.source_silhouettes | self._silhouettes("flowed", edited),
+                "silhouettes": self.source_silhouettes | self._silhouettes("flowed", edited[self.sample]),
+                "retrieval_queries": 0 if self.relevant is None else len(self.relevant.queries),
                 "leakage": leakage(
                     self.judges.linear.logits(edited) - self.logits[self.plan.source],
                     self.logit_spread,
@@ -135,128 +171,147 @@ class Bench:
     def measure_real(self) -> Row:
         """Measure held-out real rows in the place of edits: the ceiling.
 
-        The judges are asked about each row's own labels; in each group one random half of the real rows stands
-        for the edits and is compared with the other.
+        The judges are asked about each row's own labels; in each group and cell one random half of the real rows stands
+        for the edits and is compared with the other. The pictures that an edit should find search for one another.
         """
-        scores = {
-            key: self._cells(self.before[key] == self.y, np.ones_like(self.y, bool), self.y) for key in self.before
-        }
+        scores: dict[str, JudgeScores] = {}
+        found: dict[str, Statistic] = {}
+        for key in self.before:
+            scores[key], judged = self._cells(
+                self.before[key] == self.y, np.ones_like(self.y, bool), self.y, self.blocks.number
+            )
+            found |= {f"{key}.{measure}": value for measure, value in judged.items()}
         groups = []
         for number, g in enumerate(self.groups):
-            order = np.random.default_rng((self.seed, number)).permutation(g.real)
-            half, other = order[: len(order) // 2], order[len(order) // 2 :]
-            energy = energy_distance(self.z[self.plan.source[g.edits]], self.z[other])
-            sources = self.sources[g.edits]
-            groups.append(self._group(replace(g, edits=half), sources, self.z[half], self.z[other], energy, number))
+            rng = np.random.default_rng((self.seed, number))
+            half, other = np.split(rng.permutation(g.real), [len(g.real) // 2])
+            source = self.plan.source[g.edits]
+            numbers = self.blocks.number
+            comparison = Comparison.build(
+                self.names,
+                g,
+                self.z[source],
+                self.z[other],
+                self.blocks,
+                numbers[source],
+                numbers[other],
+                rng,
+                len(half),
+            )
+            groups.append(comparison.measure(self.z[half], numbers[half]))
+        cells = [c.measure_real(np.random.default_rng((self.seed, i))) for i, c in enumerate(self.cells)]
+        queries = 0
+        if self.relevant is not None:
+            picture, relevant = self.relevant.held_out()
+            queries = len(relevant.queries)
+            if queries:
+                precision = average_precision(self.z[picture], self.z, picture, relevant)
+                found["retrieval_map"] = self.blocks.mean(precision, self.blocks.number[picture[relevant.queries]])
         codes = np.unique(self.y, axis=0, return_inverse=True)[1].reshape(-1)
         rows = np.random.default_rng(self.seed).permutation(len(self.z))[:MAX_SAMPLE]
-        row = self._row("held-out real", scores, groups, self.z[rows], codes[rows], None)
-        return row.model_copy(update={"silhouettes": {"flowed_by_target": silhouette(self.z[rows], codes[rows])}})
+        row = self._row("held-out real", scores, found, groups, cells, self.z[rows], codes[rows], len(rows), None)
+        silhouettes = {"flowed_by_target": silhouette(self.z[rows], codes[rows])}
+        return row.model_copy(update={"silhouettes": silhouettes, "retrieval_queries": queries})
 
     def _row(
         self,
         name: str,
         scores: dict[str, JudgeScores],
-        groups: list[GroupScores],
+        found: dict[str, Statistic],
+        measured: list[Measured],
+        cells: list[CellScores],
         x: Matrix,
         codes: NDArray[np.int64],
+        origins: int,
         spread_kept: float | None,
     ) -> Row:
         """What every row of the table has, edits or not."""
-        distinct = distinct_points(x, self.tolerance)
+        apart = distances(x, x)
+        distinct = distinct_points(apart, self.tolerance)
         combinations = len(np.unique(codes))
-        weights = np.array([g.edits for g in groups], dtype=np.float64)
-        before = float(weights @ [g.energy_source for g in groups])
-        after = float(weights @ [g.energy_edited for g in groups])
-        ratios = [g.variance_ratio for g in groups]
+        clusters = {"10": 10} | ({"combinations": combinations} if combinations * MIN_CLUSTER <= len(x) else {})
+        found = {key: value for key, value in (found | pool(measured)).items() if np.isfinite(value[0])}
+        whole = {key: float(value[0]) for key, value in found.items()}
+        groups = [m.scores for m in measured]
         return Row(
             name=name,
             linear=scores["linear"],
             mlp=scores["mlp"],
-            rank1=None,
-            gap_closed=1 - after / before if before > 0 else None,
-            variance_ratio=float(np.mean(ratios)) if groups else None,
-            smallest_variance_ratio=min(ratios, default=None),
-            recall=float(np.mean([g.recall for g in groups])) if groups else None,
+            rank1=whole.get("rank1"),
+            gap_closed=whole.get("gap_closed"),
+            mmd_closed=whole.get("mmd_closed"),
+            variance_ratio=whole.get("variance_ratio"),
+            recall=whole.get("recall"),
+            retrieval_map=whole.get("retrieval_map"),
+            smallest_variance_ratio=min((g.variance_ratio for g in groups), default=None),
+            density=_mean([g.density for g in groups]),
+            vendi_ratio=_mean([g.vendi_ratio for g in groups]),
+            unique_ratio=_mean([g.unique_ratio for g in groups]),
             movement=None,
             step_distance=None,
             silhouettes={},
-            purity={
-                "10": purity(x, codes, 10, self.seed),
-                "combinations": purity(x, codes, combinations, self.seed),
-            },
+            purity={name: purity(x, codes, k, self.seed, apart) for name, k in clusters.items()},
             distinct_destinations=distinct,
             sampled=len(x),
             spread_kept=spread_kept,
-            collapsed=_collapses(groups, spread_kept, distinct, combinations, len(x)),
+            collapsed=collapses(groups, cells, spread_kept, distinct, combinations, origins),
             groups=groups,
+            pooled=cells,
+            pooled_gap_closed=pooled_gap(cells),
+            pooled_variance_ratio=_mean([c.variance_ratio for c in cells]),
+            smallest_spread_kept=min((c.spread_kept for c in cells if c.spread_kept is not None), default=None),
+            intervals={
+                key: ends for key, value in found.items() if (ends := interval(value[0], value[1:])) is not None
+            },
+            replicates={key: value[1:].tolist() for key, value in found.items() if np.isfinite(value).all()},
         )
 
-    def _judge(self, judge: Judge, edited: Matrix, before: Labels) -> JudgeScores:
+    def _judge(
+        self, judge: Judge, edited: Matrix, before: Labels, number: NDArray[np.intp]
+    ) -> tuple[JudgeScores, dict[str, Statistic]]:
         after = judge.predict(edited)
-        scores = self._cells(after == self.plan.target, self.plan.flips, self.plan.target)
+        scores, found = self._cells(after == self.plan.target, self.plan.flips, self.plan.target, number)
         others = ~self.plan.flips
-        same = after == before[self.plan.source]
-        return scores.model_copy(update={"kept": float(same[others].mean()) if others.any() else None})
+        if not others.any():
+            return scores, found
+        same = (after == before[self.plan.source]) & others
+        left = [leave_out(np.bincount(number, x.sum(axis=1), self.blocks.count)) for x in (same, others)]
+        found["kept"] = divide(*left)
+        return scores.model_copy(update={"kept": float(found["kept"][0])}), found
 
-    def _cells(self, right: NDArray[np.bool_], asked: NDArray[np.bool_], value: Labels) -> JudgeScores:
+    def _cells(
+        self, right: NDArray[np.bool_], asked: NDArray[np.bool_], value: Labels, number: NDArray[np.intp]
+    ) -> tuple[JudgeScores, dict[str, Statistic]]:
+        """Success by cell; the interval of the worst is that of the cell which is it, not of a minimum."""
         cells = cell_shares(right, asked, value, self.names)
         worst = min(cells, key=lambda cell: cells[cell])
-        return JudgeScores(
-            success=float(np.mean(list(cells.values()))),
-            worst=cells[worst],
-            worst_cell=worst,
-            kept=None,
-            cells=cells,
-        )
+        shares = {}
+        for cell in cells:
+            name, _, to = cell.rpartition("=")
+            k = self.names.index(name)
+            rows = asked[:, k] & (value[:, k] == int(to))
+            shares[cell] = self.blocks.mean(right[rows, k], number[rows])
+        success = mean_defined(np.stack(list(shares.values())))
+        scores = JudgeScores(success=float(success[0]), worst=cells[worst], worst_cell=worst, kept=None, cells=cells)
+        return scores, {"success": success, "worst": shares[worst]}
+
+    @cached_property
+    def _parts(self) -> tuple[NDArray[np.intp], float]:
+        """Number of each edit's change and target, and the spread of the sources within them."""
+        labels = np.concatenate([self.plan.flips, self.plan.target], axis=1)
+        member = np.unique(labels, axis=0, return_inverse=True)[1].reshape(-1)
+        return member, squares_within(self.sources, member)
 
     def _spread_kept(self, edited: Matrix) -> float | None:
         """Variance within edits of one change and target, over that of their sources: needs no real rows."""
-        groups = [g.edits for g in all_groups(self.plan, self.y)]
-        after, before = (
-            sum(float(x[rows].var(axis=0).sum()) * len(rows) for rows in groups) for x in (edited, self.sources)
-        )
-        return after / before if before > 0 else None
-
-    def _group(
-        self, group: Group, sources: Matrix, edited: Matrix, real: Matrix, energy_source: float, number: int
-    ) -> GroupScores:
-        rng = np.random.default_rng((self.seed, number))  # the same subsample for every row of the table
-        return GroupScores(
-            change=[self.names[k] for k in group.change],
-            target=dict(zip(self.names, group.target, strict=True)),
-            edits=len(edited),
-            real=len(real),
-            energy_source=energy_source,
-            energy_edited=energy_distance(edited, real),
-            variance_ratio=total_variance(edited) / total_variance(real),
-            spread_kept=total_variance(edited) / max(total_variance(sources), np.finfo(np.float64).tiny),
-            recall=recall(edited, real, rng),
-        )
+        member, before = self._parts
+        return squares_within(edited, member) / before if before > 0 else None
 
 
 def _both(judges: Judges) -> tuple[tuple[str, Judge], tuple[str, Judge]]:
     return ("linear", judges.linear), ("mlp", judges.mlp)
 
 
-def _collapses(
-    groups: list[GroupScores], spread_kept: float | None, distinct: int, combinations: int, sampled: int
-) -> list[str]:
-    """Signs of collapse in words; empty where there are none.
-
-    A group counts where it has lost its spread by both measures, against real rows and against its own sources:
-    sources that are narrower than the real rows of their target were so before the edit.
-    """
-    found = []
-    if distinct == 1:
-        found.append("all destinations are one point")
-    elif distinct <= combinations < sampled:
-        found.append(f"{sampled} edits end at {distinct} distinct points, no more than there are combinations")
-    if spread_kept is not None and spread_kept < LOST_SPREAD:
-        found.append(f"edits keep {spread_kept:.1%} of the variance of their sources")
-    for g in groups:
-        if max(g.variance_ratio, g.spread_kept) < LOST_SPREAD:
-            change = ", ".join(f"{name} to {g.target[name]}" for name in g.change)
-            target = "+".join(name for name, value in g.target.items() if value) or "no attribute"
-            found.append(f"{change}, ending at {target}: {g.variance_ratio:.1%} of the real variance")
-    return found
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

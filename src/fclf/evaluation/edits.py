@@ -91,15 +91,27 @@ def all_groups(plan: EditPlan, y: Int8[np.ndarray, "n K"]) -> list[Group]:
     Edits that make different changes are kept apart even where they end at the same combination: mixed together,
     they have a larger spread than any real combination.
     """
-    keys, member = np.unique(np.concatenate([plan.flips, plan.target], axis=1), axis=0, return_inverse=True)
+    keys, edits = _members(np.concatenate([plan.flips, plan.target], axis=1))
     k = y.shape[1]
-    groups = []
-    for number, key in enumerate(keys):
-        edits = np.flatnonzero(member.reshape(-1) == number)
-        real = np.flatnonzero((y == key[k:]).all(axis=1))
-        change = tuple(int(i) for i in np.flatnonzero(key[:k]))
-        groups.append(Group(change, tuple(int(v) for v in key[k:]), edits, real))
-    return groups
+    having = {key.tobytes(): rows for key, rows in zip(*_members(y.astype(np.int8)), strict=True)}
+    nobody = np.zeros(0, dtype=np.intp)
+    return [
+        Group(
+            change=tuple(int(i) for i in np.flatnonzero(key[:k])),
+            target=tuple(int(v) for v in key[k:]),
+            edits=rows,
+            real=having.get(key[k:].tobytes(), nobody),
+        )
+        for key, rows in zip(keys.astype(np.int8), edits, strict=True)
+    ]
+
+
+def _members(keys: NDArray[np.int8]) -> tuple[NDArray[np.int8], list[NDArray[np.intp]]]:
+    """Different rows of `keys` and where each occurs: sorted once, as there can be as many as rows."""
+    different, member = np.unique(keys, axis=0, return_inverse=True)
+    member = member.reshape(-1)
+    order = np.argsort(member, kind="stable")
+    return different, np.split(order, np.cumsum(np.bincount(member))[:-1])
 
 
 def comparable_groups(

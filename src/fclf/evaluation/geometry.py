@@ -7,7 +7,7 @@ from jaxtyping import Float64, Int64
 from sklearn.cluster import KMeans
 from sklearn.metrics import silhouette_score
 
-from fclf.evaluation.spread import distinct_points
+from fclf.evaluation.spread import distances, distinct_points
 
 __all__ = ["EQUAL", "purity", "silhouette"]
 
@@ -15,27 +15,45 @@ EQUAL = 1e-6
 """Distance under which two unit vectors stored as float32 are the same point."""
 
 
-def silhouette(x: Float64[np.ndarray, "n d"], labels: Int64[np.ndarray, " n"]) -> float | None:
+def silhouette(
+    x: Float64[np.ndarray, "n d"], labels: Int64[np.ndarray, " n"], apart: Float64[np.ndarray, "n n"] | None = None
+) -> float | None:
     """Mean silhouette (Rousseeuw, 1987) of the rows by label; 0 where all rows are one point.
 
-    None where it is not defined: one label in all, or as many labels as rows.
+    None where it is not defined: one label in all, or as many labels as rows. `apart` are the rows' distances, where
+    they are known.
     """
     found = len(np.unique(labels))
     if not 2 <= found < len(x):
         return None
     if np.ptp(x, axis=0).max() <= EQUAL:
         return 0.0
-    return float(silhouette_score(x, labels))
+    if apart is None:
+        return float(silhouette_score(x, labels))
+    hollow = apart.copy()
+    np.fill_diagonal(hollow, 0)  # rounding leaves 1e-8, which is refused
+    return float(silhouette_score(hollow, labels, metric="precomputed"))
 
 
-def purity(x: Float64[np.ndarray, "n d"], labels: Int64[np.ndarray, " n"], clusters: int, seed: int = 0) -> float:
+def purity(
+    x: Float64[np.ndarray, "n d"],
+    labels: Int64[np.ndarray, " n"],
+    clusters: int,
+    seed: int = 0,
+    apart: Float64[np.ndarray, "n n"] | None = None,
+) -> float:
     """Share of rows whose k-means cluster is dominated by their own label.
 
     There are never more clusters than distinct points: a collapsed model is measured, not warned about. With k
-    clusters the measure cannot pass the share of the k most frequent labels.
+    clusters the measure cannot pass the share of the k most frequent labels. k-means counts in float32, in half of
+    the time; `apart` are the rows' distances, where they are known.
     """
-    clusters = min(clusters, distinct_points(x, EQUAL))
-    found = KMeans(clusters, n_init=4, random_state=seed).fit_predict(x) if clusters > 1 else np.zeros(len(x), int)
+    clusters = min(clusters, distinct_points(distances(x, x) if apart is None else apart, EQUAL))
+    found = (
+        KMeans(clusters, n_init=4, random_state=seed).fit_predict(x.astype(np.float32))
+        if clusters > 1
+        else np.zeros(len(x), int)
+    )
     values, columns = np.unique(labels, return_inverse=True)
     table = np.zeros((clusters, len(values)), dtype=np.int64)
     np.add.at(table, (found, columns), 1)

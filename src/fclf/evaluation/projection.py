@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.decomposition import PCA
 
 from fclf.errors import InputError
-from fclf.evaluation.spread import linked
+from fclf.evaluation.spread import distances, linked
 
 __all__ = ["Kind", "Projected", "Projection", "project", "resolve"]
 
@@ -78,7 +78,7 @@ def project(
         here, moved = axes.transform(z), axes.transform(np.concatenate([flowed, *between]))
         explained = axes.explained_variance_ratio_
     else:
-        number = linked(flowed, tolerance)
+        number = linked(distances(flowed, flowed), tolerance)
         first = np.unique(number, return_index=True)[1]
         here, moved = _umap(z, np.concatenate([flowed[first][number], *between]), seed)
     original, ends, count = here[source], moved[: len(flowed)], paths.shape[1]

@@ -45,6 +45,7 @@ def evaluate(
     mode: Mode = "each",
     seed: int = 0,
     projection: Projection = "pca",
+    slow_controls: bool = False,
 ) -> Report:
     """Edit the rows of one split with a trained flow and with every control, and judge the results.
 
@@ -55,6 +56,7 @@ def evaluate(
         mode: which edits: every row x every attribute (`each`), or one of the reference's samples.
         seed: of the judges, samples and subsamples.
         projection: the map in the figures: principal axes, UMAP, or `auto` for UMAP where it is installed.
+        slow_controls: train flow matching as a control too.
 
     Raises:
         InputError: if the data do not fit, the judge rows were used in training, or UMAP is not installed.
@@ -86,7 +88,7 @@ def evaluate(
     flow = checkpoint.flow()
     destinations, steps = _follow(flow, bench)
     table = [bench.measure("flow", destinations, steps)]
-    for name, control in controls(train).items():
+    for name, control in controls(train, slow=slow_controls, seed=seed).items():
         table.append(bench.measure(name, control(bench.sources, bench.plan.original, bench.plan.target)))
     table.append(bench.measure_real())
     history = [{key: _finite(value) for key, value in record.items()} for record in checkpoint.history]
@@ -107,6 +109,7 @@ def evaluate(
             "judge": len(judge_rows),
             "edits": len(bench.plan),
             "groups": len(bench.groups),
+            "blocks": bench.blocks.count,
         },
         data_fingerprint=data.fingerprint(),
         trained_on_this_data=data.fingerprint() == checkpoint.data_fingerprint,
@@ -204,7 +207,7 @@ def _notes(trained_on: int, rows: EmbeddingSet, bench: Bench) -> list[str]:
     if not bench.groups:
         found.append(
             f"No group has {MIN_EDITED} edits and {MIN_REAL} different real rows to compare them with: gap, variance "
-            "ratio and recall are missing. Evaluate more rows."
+            "ratio and recall are missing, and read per attribute and direction only. Evaluate more rows."
         )
     flips, target = bench.plan.flips, bench.plan.target
     empty = [

@@ -9,17 +9,45 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from fclf.errors import InputError
+from fclf.evaluation.jackknife import interval
 from fclf.evaluation.readings import Check, FieldScores, Model, PathScores, SpecBands
 from fclf.files import existing_file, read_npz, write_json, write_npz
 
-__all__ = ["LOST_SPREAD", "GroupScores", "JudgeScores", "Metrics", "PlotPoints", "Report", "Row"]
+__all__ = [
+    "LOST_SPREAD",
+    "MEASURES",
+    "CellScores",
+    "GroupScores",
+    "JudgeScores",
+    "Metrics",
+    "PlotPoints",
+    "Report",
+    "Row",
+]
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
 
 LOST_SPREAD = 0.5
 """Edits that keep less than this share of the variance, of real rows and of their sources, have collapsed."""
+
+MEASURES = (
+    "linear.success",
+    "linear.worst",
+    "linear.kept",
+    "mlp.success",
+    "mlp.worst",
+    "mlp.kept",
+    "rank1",
+    "gap_closed",
+    "mmd_closed",
+    "variance_ratio",
+    "recall",
+    "retrieval_map",
+)
+"""What has intervals and replicates, where it is defined."""
 
 
 class JudgeScores(Model):
@@ -45,11 +73,41 @@ class GroupScores(Model):
     energy_source: float
     """Energy distance of the unedited sources to the real rows."""
     energy_edited: float
+    mmd_source: float
+    """Unbiased squared MMD of the unedited sources to the real rows, RBF with bandwidths from the real rows."""
+    mmd_edited: float
     variance_ratio: float
     """Variance of the edited rows over that of the real rows."""
     spread_kept: float
     """Variance of the edited rows over that of their own sources."""
     recall: float
+    density: float
+    """Real k-NN balls an edited row is in, over k. A collapse near the mean reads more than 1: it decides nothing."""
+    vendi_ratio: float
+    """Vendi score of the edited rows over that of as many real rows."""
+    unique_ratio: float
+    """Different real rows nearest to an edited row, over those nearest to as many held-out real rows."""
+
+
+class CellScores(Model):
+    """All edits of one attribute in one direction, against real rows weighted to have the same other attributes.
+
+    Defined with any number of attributes; the distances and the ratio only where there are real rows like the edits.
+    """
+
+    attribute: str
+    to: int
+    edits: int
+    compared: int
+    """Edits that were compared with real rows."""
+    effective_real: float
+    """Number of real rows with equal weights that would average as well."""
+    energy_source: float | None
+    energy_edited: float | None
+    variance_ratio: float | None
+    """Variance of the edited rows over that of the weighted real rows, of what the other attributes do not explain."""
+    spread_kept: float | None
+    """The same of all edits of the cell over their sources; none for rows that are not edits."""
 
 
 class Row(Model):
@@ -76,29 +134,75 @@ class Row(Model):
     silhouettes: dict[str, float | None]
     """Of original and flowed embeddings by original and target combination."""
     purity: dict[str, float]
-    """Of k-means clusters by target combination, k = 10 and k = number of combinations."""
+    """Of k-means clusters by target combination, k = 10 and, with four edits each, as many as combinations."""
     distinct_destinations: int
     """Single-linkage clusters at 1e-3 of the real spread, among `sampled` edits."""
     sampled: int
     collapsed: list[str]
     """Signs of collapse, in words."""
     groups: list[GroupScores]
+    mmd_closed: float | None = None
+    """1 - (squared MMD to real rows after / before), summed over groups as in `gap_closed`."""
+    density: float | None = None
+    """Mean over groups; blind to a collapse, which reads more than 1."""
+    vendi_ratio: float | None = None
+    """Mean over groups."""
+    unique_ratio: float | None = None
+    """Mean over groups."""
+    retrieval_map: float | None = None
+    """Mean average precision of finding other pictures of the same person with the target value, among all rows but
+    the source; none without identities."""
+    retrieval_queries: int = 0
+    """Edits that have such pictures to find."""
+    pooled: list[CellScores] = Field(default_factory=list)
+    """Per attribute and direction."""
+    pooled_gap_closed: float | None = None
+    """As `gap_closed`, summed over `pooled` by edits compared: defined where no combination has rows enough."""
+    pooled_variance_ratio: float | None = None
+    """Mean over `pooled`."""
+    smallest_spread_kept: float | None = None
+    """Of `pooled`."""
+    intervals: dict[str, tuple[float, float]] = Field(default_factory=dict)
+    """95 % intervals of `MEASURES`, by leaving out blocks of people (delete-a-group jackknife)."""
+    replicates: dict[str, list[float]] = Field(default_factory=dict)
+    """`MEASURES` without each block, the same blocks in every row of the table: what a difference's interval needs."""
     leakage: list[list[float | None]] | None = None
     """Mean shift of the linear judge's logits, in their standard deviations on unedited rows and in the direction
     of the edit: rows are the edited attribute, columns the judged one. None for rows that are not edits."""
+
+    def value(self, measure: str) -> float | None:
+        """One of `MEASURES`."""
+        found: Any = self
+        for part in measure.split("."):
+            found = getattr(found, part)
+        return None if found is None else float(found)
+
+    def ahead_of(self, other: Row, measure: str) -> tuple[float, tuple[float, float] | None] | None:
+        """Difference of a measure between two rows of one table, and its 95 % interval.
+
+        It is of the paired difference: both rows edit the same people, so most of what an interval of either row
+        contains cancels. None where one of them has no such measure.
+        """
+        ours, theirs = self.value(measure), other.value(measure)
+        if ours is None or theirs is None:
+            return None
+        left, right = self.replicates.get(measure, []), other.replicates.get(measure, [])
+        if len(left) != len(right):
+            return ours - theirs, None
+        return ours - theirs, interval(ours - theirs, [a - b for a, b in zip(left, right, strict=True)])
 
 
 class Metrics(Model):
     """Content of `transfer_metrics.json`; keys are stable within a schema version."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     fclf_version: str
     mode: str
     split: str
     seed: int
     attributes: list[str]
     rows: dict[str, int]
-    """Evaluated rows, judge rows, edits, and groups compared with real rows."""
+    """Evaluated rows, judge rows, edits, groups compared with real rows, and blocks of people of the intervals."""
     data_fingerprint: str
     trained_on_this_data: bool
     epoch: int

@@ -1,0 +1,172 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fclf.closed.linear import Shift, least_squares_effects
+from fclf.closed.quantile import transport
+from fclf.closed.state import from_arrays, to_arrays
+from fclf.closed.transport import ConditionalTransport
+from fclf.data.planted import planted
+from fclf.errors import InputError
+from fclf.evaluation.spread import energy_distance, total_variance
+
+
+@pytest.fixture(scope="module", params=["centred", "cone"])
+def data(request):
+    return planted(4000, 64, geometry=request.param)[0]
+
+
+@pytest.fixture(scope="module")
+def fitted(data):
+    train = data.part("train")
+    return ConditionalTransport.fit(train.embeddings.astype(np.float64), train.attributes, train.identities)
+
+
+@pytest.fixture(scope="module")
+def test_rows(data):
+    rows = data.part("test")
+    return rows.embeddings.astype(np.float64), np.asarray(rows.attributes)
+
+
+def flipped(y, *attributes):
+    target = y.copy()
+    target[:, attributes] = 1 - target[:, attributes]
+    return target
+
+
+def logits(fitted, z):
+    return z @ fitted.weights.T + fitted.offsets
+
+
+def test_edits_are_unit_vectors_and_rows_that_have_the_target_stay_bit_for_bit(fitted, test_rows):
+    z, y = test_rows
+    target = y.copy()
+    target[:, 0] = 1
+    edited = fitted(z, y, target)
+    np.testing.assert_allclose(np.linalg.norm(edited, axis=1), 1, atol=1e-12)
+    still = y[:, 0] == 1
+    assert (edited[still] == z[still]).all()
+    assert (np.linalg.norm(edited[~still] - z[~still], axis=1) > 0.01).all()
+
+
+def test_every_row_goes_its_own_way_whoever_is_beside_it(fitted, test_rows):
+    z, y = test_rows
+    target = flipped(y, 0)
+    target[::2] = flipped(y, 1, 3)[::2]
+    together = fitted(z, y, target)
+    for row in range(0, 40):
+        alone = fitted(z[row : row + 1], y[row : row + 1], target[row : row + 1])
+        np.testing.assert_allclose(alone[0], together[row], atol=1e-12)
+
+
+def test_own_logits_reach_their_quantile_and_at_least_the_floor(fitted, test_rows):
+    z, y = test_rows
+    for k in range(y.shape[1]):
+        before, after = (logits(fitted, x)[:, k] for x in (z, fitted(z, y, flipped(y, k))))
+        for value in (0, 1):
+            rows = y[:, k] == 1 - value
+            goal = transport(before[rows], fitted.quantiles[k, 1 - value], fitted.quantiles[k, value])
+            floor = np.quantile(fitted.quantiles[k, value], fitted.floor if value else 1 - fitted.floor)
+            goal = np.maximum(goal, floor) if value else np.minimum(goal, floor)
+            gap = np.abs(before[rows] - goal).mean()
+            assert np.abs(after[rows] - goal).mean() < 0.1 * gap
+
+
+def test_other_logits_stay_on_their_side_the_more_the_larger_keep(fitted, test_rows):
+    z, y = test_rows
+    before = logits(fitted, z) > 0
+
+    def crossed(form):
+        shares = []
+        for k in range(y.shape[1]):
+            after = logits(fitted, form(z, y, flipped(y, k))) > 0
+            shares.append((after != before)[:, np.tile(np.arange(y.shape[1]) != k, 2)].mean())
+        return np.mean(shares)
+
+    free = crossed(replace(fitted, deviations=FREE * fitted.deviations))
+    held = [crossed(replace(fitted, keep=keep)) for keep in (0.0, 0.5, 1.0)]
+    assert free > 0.03  # there is something to hold
+    assert held[0] < 0.8 * free
+    assert held[2] < held[1] < held[0]
+    assert held[2] < 0.4 * free
+
+
+FREE = -1e6
+"""A margin so far on the other side that no logit is held."""
+
+
+def test_a_hold_of_the_others_is_one_sided(fitted, test_rows):
+    """A logit that moves further from 0, or stays beyond the margin, is no business of the correction."""
+    z, y = test_rows
+    target = flipped(y, 2)
+    read = logits(fitted, z)
+    goals = fitted._goals(z, read + 5 * np.sign(read), y, target)  # everything moved away from 0
+    others = np.tile(np.arange(y.shape[1]) != 2, 2)
+    np.testing.assert_allclose(goals[:, others], (read + 5 * np.sign(read))[:, others])
+    goals = fitted._goals(z, -read, y, target)  # everything went across
+    assert (np.sign(goals[:, others]) == np.where(read[:, others] < 0, -1, 1)).all()
+    margin = (0.2 + 0.6 * fitted.keep) * fitted.deviations
+    expected = np.minimum(np.abs(read), margin)
+    np.testing.assert_allclose(np.abs(goals)[:, others], expected[:, others])
+
+
+def test_it_goes_to_where_real_rows_live_and_farther_than_the_shift_does(data, fitted, test_rows):
+    z, y = test_rows
+    train = data.part("train")
+    shift = Shift(least_squares_effects(train.embeddings.astype(np.float64), train.attributes)[1])
+    closed = {}
+    for name, form in {"shift": shift, "ours": replace(fitted, keep=0.0)}.items():
+        total = [0.0, 0.0]
+        for k in range(3):
+            edited = form(z, y, flipped(y, k))
+            for value in (0, 1):
+                rows, real = y[:, k] == 1 - value, y[:, k] == value
+                total[0] += energy_distance(edited[rows], z[real])
+                total[1] += energy_distance(z[rows], z[real])
+        closed[name] = 1 - total[0] / total[1]
+    assert closed["ours"] > 0.7
+    assert closed["ours"] > closed["shift"] - 0.05
+
+
+def test_it_does_not_collapse(fitted, test_rows):
+    z, y = test_rows
+    compared = 0
+    for k in range(y.shape[1]):
+        target = flipped(y, k)
+        edited = fitted(z, y, target)
+        for combination in np.unique(target, axis=0):
+            rows, real = (target == combination).all(axis=1), (y == combination).all(axis=1)
+            if min(rows.sum(), real.sum()) >= 60:
+                compared += 1
+                assert 0.8 < total_variance(edited[rows]) / total_variance(z[real]) < 1.25
+    assert compared >= 6
+
+
+@given(rows=st.integers(0, 3), seed=st.integers(0, 50))
+def test_any_change_of_few_rows_is_finite(fitted, test_rows, rows, seed):
+    z, y = test_rows
+    target = np.random.default_rng(seed).integers(0, 2, y.shape).astype(np.int8)
+    edited = fitted(z[:rows], y[:rows], target[:rows])
+    assert edited.shape == (rows, z.shape[1])
+    assert np.isfinite(edited).all()
+
+
+def test_the_same_seed_gives_the_same_bits_and_arrays_bring_it_back(data, fitted, test_rows):
+    train = data.part("train")
+    again = ConditionalTransport.fit(train.embeddings.astype(np.float64), train.attributes, train.identities)
+    z, y = test_rows
+    expected = fitted(z, y, flipped(y, 0))
+    assert (again(z, y, flipped(y, 0)) == expected).all()
+    back = from_arrays(to_arrays(fitted))
+    assert (back(z, y, flipped(y, 0)) == expected).all()
+    assert back.keep == fitted.keep
+
+
+def test_an_attribute_that_never_varies_is_refused(data):
+    labels = np.asarray(data.attributes).copy()
+    labels[:, 1] = 0
+    with pytest.raises(InputError, match="attribute 1"):
+        ConditionalTransport.fit(data.embeddings.astype(np.float64), labels)

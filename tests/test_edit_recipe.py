@@ -1,0 +1,158 @@
+"""The recipe `edit` as a user types it."""
+
+import json
+
+import numpy as np
+import pytest
+
+from fclf.checkpoint import Checkpoint
+from fclf.cli import main
+from fclf.closed.candidates import STARTS
+from fclf.config import load_config
+from fclf.data.embeddings import EmbeddingSet
+from fclf.data.planted import planted
+from fclf.errors import InputError
+from fclf.train import train
+
+
+@pytest.fixture(scope="module")
+def embeddings(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "planted.npz"
+    planted(1500, 16)[0].save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def run_dir(embeddings, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    assert main(["train", "--embeddings", str(embeddings), "--output-dir", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def transport(embeddings, tmp_path_factory):
+    """A checkpoint whose start is conditional transport, whatever the val rows say."""
+    config = load_config("edit", ["model.start=transport"])
+    return train(EmbeddingSet.load(embeddings), config, tmp_path_factory.mktemp("transport"))
+
+
+def edit(run_dir, embeddings, output, *more):
+    base = ["edit", "--checkpoint", str(run_dir), "--embeddings", str(embeddings), "--output", str(output)]
+    return main([*base, *more])
+
+
+def test_it_is_the_default_and_says_what_it_chose(embeddings, run_dir, tmp_path, capsys):
+    assert main(["train", "--embeddings", str(embeddings), "--output-dir", str(tmp_path)]) == 0
+    said = capsys.readouterr().out
+    checkpoint = Checkpoint.load(tmp_path)
+    assert checkpoint.config.model.kind == "change"
+    assert checkpoint.choice["chosen"] in said
+    assert "against" in said
+    assert json.loads((tmp_path / "run.json").read_text())["state"] == "finished"
+    again = Checkpoint.load(run_dir)
+    assert again.weights.keys() == checkpoint.weights.keys()
+    assert all((again.weights[name] == value).all() for name, value in checkpoint.weights.items())
+
+
+def test_json_has_the_choice(embeddings, tmp_path, capsys):
+    assert main(["train", "--embeddings", str(embeddings), "--output-dir", str(tmp_path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["choice"]["chosen"] in {trial["name"] for trial in found["choice"]["trials"]}
+    assert found["last"] is None
+
+
+def test_set_touches_no_row_that_has_the_value_and_no_other_column(run_dir, embeddings, tmp_path):
+    assert edit(run_dir, embeddings, tmp_path / "out.npz", "--set", "Smiling=1") == 0
+    before, after = EmbeddingSet.load(embeddings), EmbeddingSet.load(tmp_path / "out.npz")
+    smiling = before.attributes[:, 0] == 1
+    assert smiling.any()
+    assert (after.embeddings[smiling] == before.embeddings[smiling]).all()
+    assert (np.linalg.norm(after.embeddings[~smiling] - before.embeddings[~smiling], axis=1) > 0.01).all()
+    assert (after.attributes[:, 0] == 1).all()
+    assert (after.attributes[:, 1:] == before.attributes[:, 1:]).all()
+    assert (after.ids == before.ids).all()
+
+
+def test_strength_zero_is_the_identity_bit_for_bit(run_dir, embeddings, tmp_path):
+    assert edit(run_dir, embeddings, tmp_path / "out.npz", "--flip", "Male", "--strength", "0") == 0
+    assert (EmbeddingSet.load(tmp_path / "out.npz").embeddings == EmbeddingSet.load(embeddings).embeddings).all()
+
+
+def test_rows_without_labels_need_infer_labels_which_counts_them(run_dir, embeddings, tmp_path, capsys):
+    labelled = EmbeddingSet.load(embeddings)
+    labels = labelled.attributes.copy()
+    labels[:7, 2] = -1
+    some = tmp_path / "some.npz"
+    np.savez(
+        some, embeddings=labelled.embeddings, attributes=labels, attribute_names=np.array(labelled.attribute_names)
+    )
+    bare = tmp_path / "bare.npz"
+    np.savez(bare, embeddings=labelled.embeddings)
+    for path, unknown in ((some, 7), (bare, len(labelled))):
+        more = ("--set", "Smiling=1", "--labels", "missing")
+        assert edit(run_dir, path, tmp_path / "out.npz", *more) == 2
+        message = capsys.readouterr().err
+        assert "--infer-labels" in message
+        assert str(unknown) in message
+        assert not (tmp_path / "out.npz").exists()
+        assert edit(run_dir, path, tmp_path / "out.npz", *more, "--infer-labels") == 0
+        assert f"for {unknown:,} of {len(labelled):,} rows" in capsys.readouterr().err
+        found = EmbeddingSet.load(tmp_path / "out.npz")
+        assert (found.attributes[:, 0] == 1).all()
+        assert (found.attributes[:, 1:] == labelled.attributes[:, 1:]).mean() > 0.75  # as good as a linear probe
+        (tmp_path / "out.npz").unlink()
+
+
+def test_all_attributes_set_is_no_excuse_for_unknown_sources(run_dir, embeddings, tmp_path, capsys):
+    """A field on the change must know what changes."""
+    bare = tmp_path / "bare.npz"
+    np.savez(bare, embeddings=EmbeddingSet.load(embeddings).embeddings)
+    every = [part for name in ("Smiling", "Young", "Male", "Eyeglasses", "Mustache") for part in ("--set", f"{name}=1")]
+    assert edit(run_dir, bare, tmp_path / "out.npz", *every) == 2
+    assert "what changes" in capsys.readouterr().err
+
+
+def test_keep_moves_along_the_front_without_fitting_again(transport, embeddings):
+    rows = EmbeddingSet.load(embeddings).part("test")
+    faithful, default, controlled = (
+        transport.with_keep(keep).edit(rows, flip=["Male"]).embeddings for keep in (0.0, 0.5, 1.0)
+    )
+    assert (transport.edit(rows, flip=["Male"]).embeddings == default).all()
+    assert np.abs(faithful - controlled).max() > 0.01
+    with pytest.raises(InputError, match="between 0"):
+        transport.with_keep(1.5)
+
+
+def test_keep_is_refused_where_the_field_has_none(embeddings, tmp_path, capsys):
+    config = load_config("edit", ["model.start=shift"])
+    train(EmbeddingSet.load(embeddings), config, tmp_path / "run")
+    assert edit(tmp_path / "run", embeddings, tmp_path / "out.npz", "--flip", "Male", "--keep", "0.8") == 2
+    assert "model.start=transport" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("start", sorted(STARTS))
+def test_every_closed_form_is_a_field_with_the_same_api(embeddings, tmp_path, start):
+    data = EmbeddingSet.load(embeddings)
+    checkpoint = train(data, load_config("edit", [f"model.start={start}"]), tmp_path)
+    rows = data.part("test")
+    edited = checkpoint.edit(rows, {"Male": 1})
+    np.testing.assert_allclose(np.linalg.norm(edited.embeddings, axis=1), 1, atol=1e-5)
+    change = rows.attributes[:, 2] == 0
+    assert (np.linalg.norm(edited.embeddings - rows.embeddings, axis=1)[change] > 0.01).all()
+    assert (edited.embeddings[~change] == rows.embeddings[~change]).all()
+
+
+def test_a_finished_run_is_refused_or_replaced(run_dir, embeddings, capsys):
+    command = ["train", "--embeddings", str(embeddings), "--output-dir", str(run_dir)]
+    assert main(command) == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert main([*command, "--overwrite"]) == 0
+
+
+def test_evaluate_takes_it(run_dir, embeddings, tmp_path):
+    arguments = ["--checkpoint", run_dir, "--embeddings", embeddings, "--output-dir", tmp_path, "--projection", "pca"]
+    assert main(["evaluate", *map(str, arguments)]) == 0
+    table = json.loads((tmp_path / "transfer_metrics.json").read_text())["table"]
+    rows = {row["name"]: row for row in table}
+    assert rows["flow"]["linear"]["success"] > rows["do nothing"]["linear"]["success"] + 0.3
+    assert not rows["flow"]["collapsed"]
