@@ -23,7 +23,7 @@ CURE = ["cure, faithful", "cure, balanced", "cure, controlled"]
 @pytest.fixture(scope="module")
 def embeddings(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "planted.npz"
-    planted(1200, 8)[0].save(path)
+    planted(1200, 48)[0].save(path)
     return path
 
 
@@ -167,7 +167,7 @@ def test_without_rows_to_compare_the_figure_says_so(found):
 
 def test_a_cell_shows_half_of_its_interval_where_there_is_one(found):
     method = found.methods[0]
-    for low, high, text in ((0.2, 0.4, "0.250 ±0.100"), (None, None, "0.250")):
+    for low, high, text in ((0.2, 0.4, ".250 ±.100"), (None, None, ".250")):
         measures = {**method.measures, "recall": Measured(value=0.25, low=low, high=high)}
         shown = cells(method.model_copy(update={"measures": measures}))
         assert shown[1 + list(COLUMNS).index("recall")] == text

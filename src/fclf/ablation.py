@@ -8,13 +8,13 @@ import statistics
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 
 from fclf import __version__
-from fclf.closed.ablation import leave_one_out
+from fclf.closed.leave_one_out import leave_one_out
 from fclf.closed.linear import ClosedForm
 from fclf.closed.transport import ConditionalTransport
 from fclf.config import Config, load_config
@@ -25,6 +25,7 @@ from fclf.evaluation.controls import controls
 from fclf.evaluation.judges import Judges
 from fclf.evaluation.protocol import MIN_ROWS
 from fclf.evaluation.readings import Model
+from fclf.evaluation.results import MEASURES as INTERVALS
 from fclf.evaluation.results import Row
 from fclf.evaluation.selection import arrays
 from fclf.files import existing_file, write_json
@@ -51,22 +52,8 @@ KEEPS = {"faithful": 0.0, "balanced": 0.5, "controlled": 1.0}
 """Operating points of the cure; its parts are left out at the balanced one."""
 CONTROLS = ("do nothing", "target mean", "nearest real target row")
 
-MEASURES = (
-    "linear.success",
-    "linear.worst",
-    "linear.kept",
-    "mlp.success",
-    "mlp.worst",
-    "mlp.kept",
-    "rank1",
-    "gap_closed",
-    "variance_ratio",
-    "smallest_variance_ratio",
-    "recall",
-    "silhouettes.flowed_by_target",
-    "movement",
-)
-"""What is kept of each row of an evaluation, by its place there."""
+MEASURES = (*INTERVALS, "smallest_variance_ratio", "silhouette_by_target", "movement")
+"""What is kept of each row of an evaluation; all but the last three may have an interval over people."""
 
 
 class Measured(Model):
@@ -234,12 +221,14 @@ def _closed(rows: EmbeddingSet, seed: int) -> Iterator[tuple[str, Family, str | 
 
 
 def _method(name: str, family: Family, rows: list[Row], command: str | None = None) -> Method:
-    several = len(rows) > 1
-    people: dict[str, tuple[float, float]] = {} if several else getattr(rows[0], "intervals", {})
+    several, people = len(rows) > 1, rows[0].intervals
+    found = [_values(row) for row in rows]
     measures = {}
     for measure in MEASURES:
-        values = [value for row in rows if (value := _value(row, measure)) is not None]
-        low, high = (min(values), max(values)) if several and values else people.get(measure, (None, None))
+        values = [value for each in found if (value := each[measure]) is not None and math.isfinite(value)]
+        low, high = people.get(measure, (None, None))
+        if several:
+            low, high = (min(values), max(values)) if values else (None, None)
         measures[measure] = Measured(value=statistics.fmean(values) if values else None, low=low, high=high)
     collapsed = [row.collapsed for row in rows if row.collapsed]
     return Method(
@@ -254,8 +243,10 @@ def _method(name: str, family: Family, rows: list[Row], command: str | None = No
     )
 
 
-def _value(row: Row, measure: str) -> float | None:
-    found: Any = row
-    for part in measure.split("."):
-        found = found.get(part) if isinstance(found, dict) else getattr(found, part)
-    return float(found) if found is not None and math.isfinite(found) else None
+def _values(row: Row) -> dict[str, float | None]:
+    """By `MEASURES`."""
+    return {measure: row.value(measure) for measure in INTERVALS} | {
+        "smallest_variance_ratio": row.smallest_variance_ratio,
+        "silhouette_by_target": row.silhouettes.get("flowed_by_target"),
+        "movement": row.movement,
+    }

@@ -51,7 +51,7 @@ def test_the_price_of_organised_space_is_one_line_beside_the_shift():
         "variance .120 (shift x1 .500), recall .250 (shift x1 .914), rank 1 1.000 (shift x1 1.000)."
     ]
     (alone,) = organised(0.35, shift=False)
-    assert alone.endswith("costs variance 0.120, recall 0.250, rank 1 1.000.")
+    assert alone.endswith("costs variance .120, recall .250, rank 1 1.000.")
 
 
 @pytest.mark.parametrize(("flow", "real"), [(0.34, -0.04), (0.56, -0.04), (None, -0.04), (0.45, 0.4)])

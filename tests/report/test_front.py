@@ -33,7 +33,7 @@ def test_an_interval_over_people_is_kept_and_drawn():
     method = _method("one", "cure", [edits("one", intervals=INTERVALS)])
     assert method.interval == "people"
     assert (method.measures["gap_closed"].low, method.measures["gap_closed"].high) == (0.7, 0.9)
-    assert cells(method)[1 + list(COLUMNS).index("kept")] == "0.900 ±0.060"
+    assert cells(method)[1 + list(COLUMNS).index("kept")] == ".900 ±.060"
     axis = front.figure(story(method)).axes[0]
     (bars,) = [c for c in axis.containers if isinstance(c, ErrorbarContainer)]
     ends = np.concatenate([lines.get_segments()[0] for lines in bars.lines[2]])

@@ -6,6 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from fclf.ablation import Ablation, Measured, Method
+from fclf.report.table import number
 
 __all__ = ["CAPTION", "COLUMNS", "cells", "markdown", "terminal"]
 
@@ -17,7 +18,7 @@ COLUMNS = {
     "gap closed": "gap_closed",
     "variance": "variance_ratio",
     "recall": "recall",
-    "silhouette": "silhouettes.flowed_by_target",
+    "silhouette": "silhouette_by_target",
     "movement": "movement",
 }
 """Heads, and what is under them."""
@@ -49,8 +50,8 @@ def markdown(ablation: Ablation, title: str = "") -> str:
 def terminal(ablation: Ablation, title: str) -> Table:
     """Table for a terminal; methods that collapse are red."""
     table = Table(title=title, caption=CAPTION, caption_justify="left", title_justify="left", box=SIMPLE_HEAD)
-    for number, head in enumerate(("", *COLUMNS, "collapsed")):
-        table.add_column(head, justify="left" if number == 0 else "right", no_wrap=True)
+    for head in ("", *COLUMNS, "collapsed"):
+        table.add_column(head, justify="right" if head else "left", no_wrap=True)
     for method in ablation.methods:
         table.add_row(*cells(method), style="red" if method.collapsed else None)
     return table
@@ -65,7 +66,9 @@ def _collapse(method: Method) -> str:
 def _cell(measured: Measured) -> str:
     if measured.value is None:
         return ""
-    text = f"{measured.value:.3f}"
+    text = number(measured.value)
     return (
-        text if measured.low is None or measured.high is None else f"{text} ±{(measured.high - measured.low) / 2:.3f}"
+        text
+        if measured.low is None or measured.high is None
+        else f"{text} ±{number((measured.high - measured.low) / 2)}"
     )

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fclf.closed.ablation import leave_one_out
+from fclf.closed.leave_one_out import leave_one_out
 from fclf.closed.transport import ConditionalTransport
 from fclf.data.planted import planted
 
