@@ -1,6 +1,7 @@
 """The ablation's command on planted rows: what it writes, what it marks, what it refuses."""
 
 import json
+from importlib import resources
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -73,38 +74,38 @@ def test_the_collapsed_are_marked_and_the_others_are_not(found):
     assert (text["target mean"], text["cure, balanced"]) == ("yes", "")
 
 
+def test_what_a_part_is_worth_is_a_difference_to_the_whole(found):
+    methods = {method.name: method for method in found.methods}
+    whole = methods["cure, balanced"]
+    for method in found.methods:
+        assert bool(method.ahead) is (method.family == "leave one out")
+        for measure, ahead in method.ahead.items():
+            assert ahead.value == pytest.approx(method.value(measure) - whole.value(measure))
+    own = methods["cure without own-logit correction"].ahead["linear.success"]
+    assert own.low < own.value < own.high < 0
+    held = methods["cure without holding other logits"].ahead["linear.kept"]
+    assert held.low < held.value < held.high < 0
+
+
 def test_the_keys_of_the_file_are_the_published_ones(folder):
+    published = json.loads((resources.files("fclf") / "ablation.schema.json").read_text())
+    assert published == Ablation.model_json_schema(), (
+        "write Ablation.model_json_schema() to the file, and raise the version"
+    )
     content = json.loads((folder / "ablation.json").read_text())
-    assert list(content) == [
-        "schema_version",
-        "fclf_version",
-        "data_fingerprint",
-        "attributes",
-        "rows",
-        "epochs",
-        "seeds",
-        "seed",
-        "methods",
-    ]
+    assert list(content) == list(published["properties"])
     assert content["schema_version"] == 1
     for method in content["methods"]:
-        assert list(method) == [
-            "name",
-            "family",
-            "command",
-            "seeds",
-            "interval",
-            "measures",
-            "collapsed_seeds",
-            "signs",
-        ]
+        assert list(method) == list(published["$defs"]["Method"]["properties"])
         assert tuple(method["measures"]) == MEASURES
 
 
-def test_the_table_is_rectangular_and_the_figure_is_a_picture(folder, found):
-    lines = (folder / "ablation.md").read_text().splitlines()
-    assert len({line.count("|") for line in lines}) == 1
-    assert len(lines) == len(found.methods) + 2
+def test_the_tables_are_rectangular_and_the_figure_is_a_picture(folder, found):
+    methods, parts = ((table.splitlines()) for table in (folder / "ablation.md").read_text().split("\n\n"))
+    for lines in (methods, parts):
+        assert len({line.count("|") for line in lines}) == 1
+    assert len(methods) == len(found.methods) + 2
+    assert len(parts) == 7 + 2
     assert plt.imread(folder / "ablation.png")[..., :3].std() > 0.02
 
 

@@ -49,7 +49,9 @@ TRAINED: dict[str, tuple[str, ...]] = {
 }
 """What is trained: a recipe and what is changed in it."""
 KEEPS = {"faithful": 0.0, "balanced": 0.5, "controlled": 1.0}
-"""Operating points of the cure; its parts are left out at the balanced one."""
+"""Operating points of the cure."""
+WHOLE = "balanced"
+"""The one at which its parts are left out."""
 CONTROLS = ("do nothing", "target mean", "nearest real target row")
 
 MEASURES = (*INTERVALS, "smallest_variance_ratio", "silhouette_by_target", "movement")
@@ -82,6 +84,8 @@ class Method(Model):
     """How many of the seeds show signs of collapse."""
     signs: list[str]
     """Those of the first that does, in words."""
+    ahead: dict[str, Measured]
+    """Of the cure without a part: by how much it is ahead of the whole, with paired 95 % intervals."""
 
     @property
     def collapsed(self) -> bool:
@@ -159,9 +163,12 @@ def ablate(
             title = f"{name}, seed {number}"
             rows.append(_trained(title, data, config, bench, on_start(title, epochs) if on_start else None))
         methods.append(_method(name, "specification", rows, " --set ".join((recipe, *overrides))))
+    whole: Row | None = None
     for name, family, command, form in _closed(parts["train"], seed):
-        edited = form(bench.sources, bench.plan.original, bench.plan.target)
-        methods.append(_method(name, family, [bench.measure(name, edited)], command))
+        row = bench.measure(name, form(bench.sources, bench.plan.original, bench.plan.target))
+        whole = row if name == f"cure, {WHOLE}" else whole
+        ahead = _ahead(row, whole) if family == "leave one out" and whole is not None else {}
+        methods.append(_method(name, family, [row], command, ahead))
     methods.append(_method("held-out real", "real", [bench.measure_real()]))
     return Ablation(
         fclf_version=__version__,
@@ -216,11 +223,22 @@ def _closed(rows: EmbeddingSet, seed: int) -> Iterator[tuple[str, Family, str | 
     for point, keep in KEEPS.items():
         command = f"edit --set model.start=transport --set model.keep={keep:g}"
         yield f"cure, {point}", "cure", command, ConditionalTransport.fit(*arrays(rows), keep=keep, seed=seed)
-    for part, form in leave_one_out(*arrays(rows), keep=KEEPS["balanced"], seed=seed).items():
+    for part, form in leave_one_out(*arrays(rows), keep=KEEPS[WHOLE], seed=seed).items():
         yield f"cure without {part}", "leave one out", None, form
 
 
-def _method(name: str, family: Family, rows: list[Row], command: str | None = None) -> Method:
+def _ahead(row: Row, whole: Row) -> dict[str, Measured]:
+    found = {}
+    for measure in INTERVALS:
+        if (difference := row.ahead_of(whole, measure)) is not None:
+            value, (low, high) = difference[0], difference[1] or (None, None)
+            found[measure] = Measured(value=value, low=low, high=high)
+    return found
+
+
+def _method(
+    name: str, family: Family, rows: list[Row], command: str | None = None, ahead: dict[str, Measured] | None = None
+) -> Method:
     several, people = len(rows) > 1, rows[0].intervals
     found = [_values(row) for row in rows]
     measures = {}
@@ -240,6 +258,7 @@ def _method(name: str, family: Family, rows: list[Row], command: str | None = No
         measures=measures,
         collapsed_seeds=len(collapsed),
         signs=collapsed[0] if collapsed else [],
+        ahead=ahead or {},
     )
 
 

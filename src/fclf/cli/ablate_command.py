@@ -73,7 +73,8 @@ def ablate(
         print_json(found.model_dump(mode="json"))
         return
     title = f"{found.rows['edits']} edits of {found.rows['evaluated']} test rows; {epochs} epochs, {seeds} seed(s)"
-    console().print(terminal(found, title))
+    for table in terminal(found, title):
+        console().print(table)
     if not found.rows["groups"]:
         typer.echo("Too few rows: gap, variance and recall are of no combination, and the figure is empty.")
     collapsed = [method.name for method in found.methods if method.collapsed]
