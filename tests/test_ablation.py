@@ -2,10 +2,12 @@
 
 import json
 from importlib import resources
+from io import StringIO
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from rich.console import Console
 
 from fclf import ablation
 from fclf.ablation import MEASURES, TRAINED, Ablation, Measured
@@ -15,7 +17,7 @@ from fclf.data.embeddings import EmbeddingSet
 from fclf.data.planted import planted
 from fclf.errors import InputError
 from fclf.report import front
-from fclf.report.ablation import COLUMNS, cells, markdown
+from fclf.report.ablation import COLUMNS, cells, markdown, terminal
 
 QUICK = {"FIX 1-3": (*TRAINED["FIX 1-3"], "loss.lambda_curl=0", "loss.lambda_div=0")}
 CURE = ["cure, faithful", "cure, balanced", "cure, controlled"]
@@ -98,6 +100,19 @@ def test_the_keys_of_the_file_are_the_published_ones(folder):
     for method in content["methods"]:
         assert list(method) == list(published["$defs"]["Method"]["properties"])
         assert tuple(method["measures"]) == MEASURES
+
+
+def test_the_terminal_shows_every_number_whole(found):
+    wide = {"gap_closed": Measured(value=-14.5, low=-15.0, high=-14.0)}
+    wide |= {name: Measured(value=-0.5, low=-0.6, high=-0.4) for name in MEASURES if name != "gap_closed"}
+    methods = [method.model_copy(update={"measures": wide}) for method in found.methods]
+    shown = Console(width=150, record=True, file=StringIO())
+    for table in terminal(found.model_copy(update={"methods": methods}), "title"):
+        shown.print(table)
+    text = shown.export_text()
+    assert "…" not in text
+    assert "without holding other logits" in text
+    assert "-14.500 ±.500" in text
 
 
 def test_the_tables_are_rectangular_and_the_figure_is_a_picture(folder, found):

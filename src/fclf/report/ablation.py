@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from fclf.ablation import Ablation, Measured, Method
-from fclf.report.table import number
+from fclf.report.table import number, rich_table
 
 __all__ = ["CAPTION", "COLUMNS", "cells", "markdown", "parts", "terminal"]
 
@@ -21,7 +20,6 @@ COLUMNS = {
     "variance": "variance_ratio",
     "recall": "recall",
     "silhouette": "silhouette_by_target",
-    "movement": "movement",
 }
 """Heads, and what is under them."""
 
@@ -35,15 +33,15 @@ CAPTION = (
 )
 
 PARTS_CAPTION = (
-    "By how much it is ahead of the whole; ± is half of a 95 % interval of the difference, of which both edit the same "
-    "people. A part that makes no difference on these data costs nothing either."
+    "By how much it is ahead of the whole, at the balanced operating point; ± is half of a 95 % interval of the paired "
+    "difference, by leaving out blocks of people."
 )
 
 
 def cells(method: Method) -> tuple[str, ...]:
     """Name, a text under each of `COLUMNS`, and whether the method collapses."""
     values = [_cell(method.measures[measure]) for measure in COLUMNS.values()]
-    return (method.name, *values, _collapse(method))
+    return (_name(method), *values, _collapse(method))
 
 
 def parts(ablation: Ablation) -> list[tuple[str, ...]]:
@@ -53,7 +51,7 @@ def parts(ablation: Ablation) -> list[tuple[str, ...]]:
     lines = [("against the whole", *heads)] if lacking else []
     for method in lacking:
         texts = [_signed(method.ahead.get(COLUMNS[head])) for head in heads]
-        lines.append((method.name, *texts))
+        lines.append((_name(method), *texts))
     return lines
 
 
@@ -65,28 +63,22 @@ def markdown(ablation: Ablation, title: str = "") -> str:
 
 def terminal(ablation: Ablation, title: str) -> list[Table]:
     """The same for a terminal; methods that collapse are red."""
-    table = _table(title, CAPTION, ("", *COLUMNS, "collapsed"))
-    for method in ablation.methods:
-        table.add_row(*cells(method), style="red" if method.collapsed else None)
-    differences = parts(ablation)
-    if not differences:
-        return [table]
-    second = _table("The cure without each of its parts", PARTS_CAPTION, ("", *differences[0][1:]))
-    for line in differences[1:]:
-        second.add_row(*line)
-    return [table, second]
-
-
-def _table(title: str, caption: str, heads: Sequence[str]) -> Table:
-    table = Table(title=title, caption=caption, caption_justify="left", title_justify="left", box=SIMPLE_HEAD)
-    for head in heads:
-        table.add_column(head, justify="right" if head else "left", no_wrap=True)
-    return table
+    methods = [(cells(method), method.collapsed) for method in ablation.methods]
+    tables = [rich_table(title, CAPTION, ("", *COLUMNS, "collapsed"), methods)]
+    if differences := parts(ablation):
+        heads, *rest = differences
+        rows = [(line, False) for line in rest]
+        tables.append(rich_table("The cure without each of its parts", PARTS_CAPTION, ("", *heads[1:]), rows))
+    return tables
 
 
 def _grid(lines: Sequence[Sequence[str]]) -> str:
     heads, *rest = ("| " + " | ".join(line) + " |" for line in lines)
     return "\n".join((heads, "|---" * len(lines[0]) + "|", *rest)) + "\n"
+
+
+def _name(method: Method) -> str:
+    return method.name.removeprefix("cure ") if method.family == "leave one out" else method.name
 
 
 def _signed(measured: Measured | None) -> str:

@@ -21,6 +21,7 @@ __all__ = [
     "markdown",
     "more_cells",
     "number",
+    "rich_table",
     "summary",
     "terminal",
 ]
@@ -108,16 +109,17 @@ def more_cells(row: Row, name: str | None = None) -> tuple[str, ...]:
 
 def terminal(title: str, rows: Iterable[tuple[str, Row]]) -> Table:
     """Main table for a terminal; rows that show signs of collapse are red."""
-    return _table(title, CAPTION, COLUMNS, [(cells(row, name), bool(row.collapsed)) for name, row in rows])
+    return rich_table(title, CAPTION, COLUMNS, [(cells(row, name), bool(row.collapsed)) for name, row in rows])
 
 
 def details(rows: Iterable[tuple[str, Row]]) -> Table:
     """What else was measured of the same rows."""
     texts = [(more_cells(row, name), bool(row.collapsed)) for name, row in rows]
-    return _table("What else was measured", MORE_CAPTION, MORE_COLUMNS, texts)
+    return rich_table("What else was measured", MORE_CAPTION, MORE_COLUMNS, texts)
 
 
-def _table(title: str, caption: str, columns: Sequence[str], rows: Iterable[tuple[Sequence[str], bool]]) -> Table:
+def rich_table(title: str, caption: str, columns: Sequence[str], rows: Iterable[tuple[Sequence[str], bool]]) -> Table:
+    """Table for a terminal; the first column is to the left, and a row whose mark is set is red."""
     table = Table(
         title=title,
         caption=caption,
