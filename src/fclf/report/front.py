@@ -39,7 +39,7 @@ class Style(NamedTuple):
 
 STYLES: dict[Family, Style] = {
     "specification": Style("^", COLOURS[1], 8, "the specification's recipes"),
-    "control": Style("s", "#6E6E6E", 7, "do nothing, target mean: what must not win"),
+    "control": Style("s", "#6E6E6E", 7, "do nothing and other controls: what must not win"),
     "closed form": Style("o", COLOURS[0], 7, "closed forms: shifts and quantile shifts"),
     "cure": Style("D", COLOURS[6], 9, "the cure, from faithful to controlled"),
     "leave one out": Style("v", COLOURS[3], 7, "the cure without one of its parts"),
@@ -84,7 +84,9 @@ def figure(ablation: Ablation) -> Figure:
         left.text(0.5, 0.5, "no gap was measured: too few rows", transform=left.transAxes, ha="center")
     left.set_ylabel("gap closed: 1 is among real rows, 0 where it was, negative farther away", fontsize=9)
     left.set_title("Everything (the scale is logarithmic below -1)", fontsize=10)
-    right.set_title("The framed part; behind each name, the success of its edits", fontsize=10)
+    right.set_title(
+        "The framed part. Behind each name: success. Bars: range over seeds, or 95 % over people", fontsize=10
+    )
     out.suptitle(
         "Up is closer to real rows, right is fewer side effects: the best edits are at the top right", fontsize=12
     )
@@ -165,6 +167,7 @@ def _place(axis: Axes, methods: Sequence[Method], points: Sequence[Method]) -> N
     centres = {m.name: axis.transData.transform((_value(m, KEPT), _value(m, GAP))) for m in points}
     taken = [_around(centres[m.name], (11 if m.collapsed else 7) * scale) for m in points]
     taken += [_around(place, 2 * scale) for line in axis.lines if line.get_linestyle() == "-" for place in _along(line)]
+    taken += [bar for m in points for bar in _bars(axis, m, 2 * scale)]
     frame = axis.get_window_extent()
     for method in sorted(methods, key=lambda m: (m.family != "cure", -centres[m.name][1], centres[m.name][0])):
         point = (_value(method, KEPT), _value(method, GAP))
@@ -196,6 +199,18 @@ def _along(line: Line2D) -> list[NDArray[np.float64]]:
     """Places on a line, in pixels."""
     ends: NDArray[np.float64] = line.get_transform().transform(line.get_xydata())
     return [a + share * (b - a) for a, b in pairwise(ends) for share in np.linspace(0, 1, 20)]
+
+
+def _bars(axis: Axes, method: Method, half: float) -> list[Bbox]:
+    """Where its error bars are, in pixels."""
+    at = np.array([_value(method, KEPT), _value(method, GAP)])
+    bars = []
+    for coordinate, measure in enumerate((KEPT, GAP)):
+        if (error := _error(method.measures[measure])) is not None:
+            ends = np.array([at, at])
+            ends[:, coordinate] += (-error[0][0], error[1][0])
+            bars.append(Bbox(axis.transData.transform(ends)).padded(half))
+    return bars
 
 
 def _distance(box: Bbox, place: NDArray[np.float64]) -> float:
