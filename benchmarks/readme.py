@@ -31,7 +31,11 @@ def main() -> None:
     for folder in folders:
         found = Ablation.load(folder / "ablation.json")
         figure = draw(found, ROOT / "docs" / f"ablation_{folder.name}.png").relative_to(ROOT)
-        parts += [f"{found.epochs} epochs, {found.seeds} seed(s).", "", markdown(found, folder.name)]
+        parts += [
+            f"{found.epochs} epochs, {found.seeds} seed{'s' * (found.seeds > 1)}.",
+            "",
+            markdown(found, folder.name),
+        ]
         parts += [f"![Kept against gap closed, {folder.name}]({figure})", ""]
     readme.write_text("\n".join((before + START, *parts, END + after)), encoding="utf-8")
 
