@@ -164,8 +164,11 @@ def test_seeds_repeat_bit_for_bit_and_their_range_is_the_interval(monkeypatch):
 
 def test_the_fixes_collapse_where_they_train_long_enough(monkeypatch):
     monkeypatch.setattr(ablation, "TRAINED", QUICK)
-    monkeypatch.setattr(ablation, "_closed", lambda rows, seed: iter(()))
-    fixes, real = ablation.ablate(planted(1200, 12)[0], seeds=1, epochs=40).methods
+    forms = ablation.controls  # what a collapse is read against
+    monkeypatch.setattr(
+        ablation, "_closed", lambda rows, seed: [(n, "control", None, f) for n, f in forms(rows).items()]
+    )
+    fixes, *_, real = ablation.ablate(planted(1200, 12)[0], seeds=1, epochs=40).methods
     assert fixes.collapsed
     assert fixes.value("variance_ratio") < 0.1
     assert fixes.signs

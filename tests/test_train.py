@@ -14,7 +14,7 @@ import fclf.train
 from fclf.checkpoint import Checkpoint
 from fclf.config import load_config, parse_config
 from fclf.data.embeddings import EmbeddingSet
-from fclf.errors import InputError, NonFiniteLossError
+from fclf.errors import InputError, NonFiniteLossError, VerdictError
 
 D, NAMES = 8, ("Smiling", "Young")
 
@@ -544,8 +544,10 @@ def test_training_goes_on_without_tensorboard(tmp_path, monkeypatch):
 def test_the_monitor_is_asked_when_it_is_due_and_heard(tmp_path):
     asked = []
 
-    def monitor(flow):
-        asked.append(flow.steps)
+    def monitor(edit):
+        z = torch.eye(data().dim)[:2]
+        ends = edit(z, torch.zeros(2, len(NAMES)), torch.ones(2, len(NAMES)))
+        asked.append(ends.shape == z.shape)
         return {"variance_ratio": 0.5 / len(asked)}
 
     made = train(tmp_path, settings=config(num_epochs=5, evaluate_every=2), monitor=lambda *_: monitor)
@@ -555,6 +557,64 @@ def test_the_monitor_is_asked_when_it_is_due_and_heard(tmp_path):
     asked.clear()
     train(tmp_path, settings=config(evaluate_every=0), monitor=lambda *_: monitor, overwrite=True)
     assert asked == []
+
+
+def readings(*found):
+    """A monitor that reads these verdicts and scores, one after the other."""
+    left = iter(found)
+    names = ("collapsed", "healthy", "score")
+    return lambda *_: lambda _edit: dict(zip(names, next(left), strict=True))
+
+
+def best(folder):
+    return Checkpoint.load(folder / "checkpoints/fclf_best.pt").epoch
+
+
+@pytest.mark.parametrize(
+    ("found", "epoch"),
+    [
+        (((1, 0, 0.9), (0, 0, 0.3), (0, 1, 0.2), (0, 1, 0.1)), 3),  # no collapse, then healthy, then the score
+        (((0, 1, 0.5), (0, 1, 0.7), (1, 0, 0.9), (1, 0, 0.9)), 2),
+        (((1, 0, 0.1), (1, 0, 0.2), (1, 0, 0.4), (1, 0, 0.3)), 3),
+    ],
+)
+def test_the_best_epoch_is_chosen_by_verdict_and_score_and_not_by_loss(tmp_path, found, epoch):
+    train(tmp_path, settings=config(evaluate_every=1), monitor=readings(*found))
+    assert best(tmp_path) == epoch
+
+
+def test_the_best_epoch_is_chosen_by_loss_where_nothing_is_read(tmp_path):
+    made = train(tmp_path, settings=config(evaluate_every=0), monitor=readings())
+    losses = [record["val_loss"] for record in made.history]
+    assert best(tmp_path) == 1 + losses.index(min(losses))
+
+
+def test_a_resumed_run_remembers_the_best_verdict(tmp_path):
+    found = ((0, 1, 0.9), (0, 1, 0.1), (0, 1, 0.1), (0, 1, 0.1))
+    settings = config(evaluate_every=1)
+    with pytest.raises(RuntimeError, match="stopped"):
+        train(tmp_path, settings=settings, on_epoch=_stop, monitor=readings(*found))
+    done = Checkpoint.load(tmp_path / "checkpoints/fclf_latest.pt").epoch
+    train(tmp_path, settings=settings, resume=True, monitor=readings(*found[done:]))
+    assert best(tmp_path) == 1
+
+
+def test_a_collapse_stops_training_where_asked_and_keeps_the_checkpoints(tmp_path):
+    found = ((0, 1, 0.5), (1, 0, 0.5), (1, 0, 0.5), (1, 0, 0.5))
+    settings = config(evaluate_every=1)
+    with pytest.raises(VerdictError, match=r"after epoch 2: .*collapsed.*--resume"):
+        train(tmp_path, settings=settings, monitor=readings(*found), stop_on=("collapse",))
+    assert json.loads((tmp_path / "run.json").read_text())["state"] == "stopped"
+    assert Checkpoint.load(tmp_path / "checkpoints/fclf_latest.pt").epoch == 2
+    assert best(tmp_path) == 1
+    assert tensorboard(tmp_path)["Verdict/Collapsed"] == {1: 0, 2: 1}
+    train(tmp_path, settings=settings, monitor=readings(*found), overwrite=True)  # nobody asked
+
+
+def test_stopping_needs_evaluations(tmp_path):
+    with pytest.raises(InputError, match="evaluate_every=1"):
+        train(tmp_path, settings=config(evaluate_every=0), monitor=readings(), stop_on=("collapse",))
+    assert not any(tmp_path.iterdir())
 
 
 def test_an_exploding_loss_stops_and_names_the_term(tmp_path):

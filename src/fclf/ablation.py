@@ -28,6 +28,7 @@ from fclf.evaluation.readings import Model
 from fclf.evaluation.results import MEASURES as INTERVALS
 from fclf.evaluation.results import Row
 from fclf.evaluation.selection import arrays
+from fclf.evaluation.verdict import collapse_signs
 from fclf.files import existing_file, write_json
 from fclf.train import EpochCallback, train
 
@@ -155,21 +156,25 @@ def ablate(
         raise InputError(f"{len(parts['test'])} test rows are too few to measure; at least {MIN_ROWS} are needed.")
     _check_apart(parts)
     bench = Bench.build(parts["test"], Judges.fit(parts["judge"], seed), "each", seed)
-    methods = []
+    studied: list[tuple[str, Family, str | None, list[Row]]] = []
     for name, (recipe, *overrides) in TRAINED.items():
         rows = []
         for number in range(seed, seed + seeds):
             config = _config(recipe, [*overrides, f"training.num_epochs={epochs}", f"training.seed={number}"], data)
             title = f"{name}, seed {number}"
             rows.append(_trained(title, data, config, bench, on_start(title, epochs) if on_start else None))
-        methods.append(_method(name, "specification", rows, " --set ".join((recipe, *overrides))))
-    whole: Row | None = None
+        studied.append((name, "specification", " --set ".join((recipe, *overrides)), rows))
     for name, family, command, form in _closed(parts["train"], seed):
-        row = bench.measure(name, form(bench.sources, bench.plan.original, bench.plan.target))
-        whole = row if name == f"cure, {WHOLE}" else whole
-        ahead = _ahead(row, whole) if family == "leave one out" and whole is not None else {}
-        methods.append(_method(name, family, [row], command, ahead))
-    methods.append(_method("held-out real", "real", [bench.measure_real()]))
+        edited = form(bench.sources, bench.plan.original, bench.plan.target)
+        studied.append((name, family, command, [bench.measure(name, edited)]))
+    studied.append(("held-out real", "real", None, [bench.measure_real()]))
+    table = [row for _, family, _, rows in studied if family != "specification" for row in rows]
+    whole = next((row for row in table if row.name == f"cure, {WHOLE}"), None)
+    methods = []
+    for name, family, command, rows in studied:
+        rows = [row.model_copy(update={"collapsed": collapse_signs(row, table)}) for row in rows]
+        ahead = _ahead(rows[0], whole) if whole is not None and family == "leave one out" else {}
+        methods.append(_method(name, family, rows, command, ahead))
     return Ablation(
         fclf_version=__version__,
         data_fingerprint=data.fingerprint(),

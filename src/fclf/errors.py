@@ -7,3 +7,7 @@ class InputError(ValueError):
 
 class NonFiniteLossError(ArithmeticError):
     """Training met a loss that is not a finite number (exit code 3)."""
+
+
+class VerdictError(RuntimeError):
+    """Training was stopped, or a command fails, by a verdict that it was told to stop or fail on (exit code 4)."""

@@ -42,6 +42,15 @@ TAGS = {
     "strength": "Val/Strength",
     "val_silhouette_by_target": "Val/Silhouette_by_target",
     "val_variance_ratio": "Val/VarianceRatio",
+    "val_spread_kept": "Val/SpreadKept",
+    "val_smallest_variance_ratio": "Val/SmallestVarianceRatio",
+    "val_success": "Val/Success",
+    "val_kept": "Val/Kept",
+    "val_gap_closed": "Val/GapClosed",
+    "val_score": "Val/Score",
+    "val_collapsed": "Verdict/Collapsed",
+    "val_under_moved": "Verdict/UnderMoved",
+    "val_healthy": "Verdict/Healthy",
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,18 +21,19 @@ from fclf.closed.state import to_arrays
 from fclf.config import ChangeModelConfig, Config, ModelConfig, TrainingConfig, changes
 from fclf.data.embeddings import EmbeddingSet
 from fclf.data.targets import flip_attributes
-from fclf.errors import InputError, NonFiniteLossError
+from fclf.errors import InputError, NonFiniteLossError, VerdictError
 from fclf.evaluation.calibration import SilhouetteCalibration
 from fclf.evaluation.selection import arrays, choose
 from fclf.field import TargetField
-from fclf.flow import Flow, step
+from fclf.flow import step
 from fclf.losses.objective import Losses, Objective, Rollout
 from fclf.run_folder import RunFolder
 
 __all__ = ["EpochCallback", "train"]
 
 EpochCallback = Callable[[Mapping[str, float]], None]
-Monitor = Callable[[Flow], Mapping[str, float]]
+Edit = Callable[[Tensor, Tensor, Tensor], Tensor]
+Monitor = Callable[[Edit], Mapping[str, float]]
 MonitorOf = Callable[[EmbeddingSet, EmbeddingSet], Monitor]
 
 
@@ -66,12 +67,13 @@ def train(
     device: str = "auto",
     on_epoch: EpochCallback | None = None,
     monitor: MonitorOf | None = None,
+    stop_on: Collection[str] = (),
 ) -> Checkpoint:
     """Train a field on the `train` rows, choose on the `val` rows, and write a run folder.
 
     A field on the change needs no epochs: closed forms are fitted, and the best of them on the val rows is the field.
 
-    The folder holds `checkpoints/fclf_latest.pt`, `fclf_best.pt` (lowest validation loss) and `fclf_epoch_N.pt`,
+    The folder holds `checkpoints/fclf_latest.pt`, `fclf_best.pt` and `fclf_epoch_N.pt`,
     `logs` (JSON lines, and TensorBoard where it is installed), `config.yaml` and `run.json`. Judge and test rows are
     never read. The same data, configuration and thread count give the same weights bit for bit on a CPU.
 
@@ -84,12 +86,18 @@ def train(
         device: `auto` (a GPU if there is one), `cpu`, `cuda`, ...
         on_epoch: called with the epoch's number and losses.
         monitor: made from the train and val rows, such as `fclf.evaluation.monitor.SpreadMonitor`; it measures the
-            flow every `training.evaluate_every` epochs, and its values join the history as `val_...`.
+            edits every `training.evaluate_every` epochs, and its values join the history as `val_...`. Where it gives
+            a `score`, `fclf_best.pt` is the epoch that has not `collapsed`, is `healthy` and has the highest score, in
+            this order; elsewhere the one with the lowest validation loss.
+        stop_on: `collapse` to stop at the first epoch that the monitor calls collapsed.
 
     Raises:
         InputError: for data, a configuration or a folder that does not fit.
         NonFiniteLossError: if the loss stops being a number; the checkpoints of earlier epochs stay.
+        VerdictError: if training is stopped by `stop_on`; all checkpoints stay.
     """
+    if stop_on and (monitor is None or not config.training.evaluate_every):
+        raise InputError("--stop-on needs evaluations: --set training.evaluate_every=1 makes one after every epoch.")
     if config.data.attributes is not None:
         data = data.select(config.data.attributes)
     config = config.model_copy(update={"data": config.data.model_copy(update={"attributes": data.attribute_names})})
@@ -114,7 +122,7 @@ def train(
         folder.clear(overwrite)
         run.begin()
     watch = monitor(train_rows, val_rows) if monitor is not None and config.training.evaluate_every else None
-    return run.fit(on_epoch, watch)
+    return run.fit(on_epoch, watch, stop_on)
 
 
 @dataclass(frozen=True)
@@ -226,9 +234,9 @@ class _Run:
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.history: list[dict[str, float]] = []
         silhouette = config.inference.silhouette_by_target
-        self.calibration = None if silhouette is None else SilhouetteCalibration(train_rows, val_rows, silhouette)
+        self.calibration = None if silhouette is None else SilhouetteCalibration(val_rows, silhouette)
         self.strength = 1.0
-        self.best = math.inf
+        self.best: tuple[float, ...] = ()
         self.first_loss: float | None = None
         self.seconds = 0.0  # of all parts of a resumed run, up to its last epoch
 
@@ -257,12 +265,12 @@ class _Run:
         self.optimizer.load_state_dict(saved.training_state["optimizer"])
         self.generator.set_state(saved.training_state["generator"])
         self.objective.restore(saved.training_state["objective"])
-        self.best = saved.training_state["best"]
+        self.best = tuple(saved.training_state["best"])
         self.first_loss = saved.training_state["first_loss"]
         self.seconds = saved.training_state["seconds"]
         self.history = list(saved.history)
 
-    def fit(self, on_epoch: EpochCallback | None, monitor: Monitor | None) -> Checkpoint:
+    def fit(self, on_epoch: EpochCallback | None, monitor: Monitor | None, stop_on: Collection[str]) -> Checkpoint:
         """Run the epochs that are left."""
         settings, started = self.config.training, time.perf_counter() - self.seconds
         try:
@@ -271,19 +279,25 @@ class _Run:
                 self._check_finite(record["val_loss"], record, epoch)  # before it is saved: the last good one stays
                 calibrated = self._calibrate(epoch)
                 if monitor is not None and _is_due(epoch, settings.evaluate_every, settings.num_epochs):
-                    record |= {f"val_{name}": value for name, value in monitor(self._checkpoint(epoch).flow()).items()}
+                    record |= {f"val_{name}": value for name, value in monitor(self._edit(epoch)).items()}
                 record |= calibrated  # last: a monitor may have read the same silhouette from fewer edits
                 self.history.append(record)
                 self.seconds = time.perf_counter() - started
-                improved = record["val_loss"] < self.best
-                self.best = min(self.best, record["val_loss"])
+                order = _order(record)
+                improved = order > self.best
+                self.best = max(self.best, order)
                 self.folder.log(self.history)
                 keep = epoch % settings.checkpoint_every == 0
                 self.folder.save(self._checkpoint(epoch), best=improved, keep=keep)
                 if on_epoch is not None:
                     on_epoch(record)
+                if "collapse" in stop_on:
+                    self._check_verdict(record)
         except NonFiniteLossError:
             self._record("failed")
+            raise
+        except VerdictError:
+            self._record("stopped")
             raise
         finally:
             self.folder.close()
@@ -368,6 +382,21 @@ class _Run:
                 f"The loss is not a finite number in epoch {epoch} ({_listing(terms)}{largest}). {ADVICE}"
             )
 
+    def _edit(self, epoch: int) -> Edit:
+        """The edit of the flow as it is now, by source and target labels."""
+        flow = self._checkpoint(epoch).flow()
+        return lambda z, source, target: flow.edit(z, flow.condition(z, source, target))
+
+    def _check_verdict(self, record: Mapping[str, float]) -> None:
+        """Stop where the edits of the val rows have collapsed."""
+        if record.get("val_collapsed"):
+            shares = {"of all": "val_spread_kept", "in the worst combination": "val_smallest_variance_ratio"}
+            kept = ", ".join(f"{record[name]:.1%} {of}" for of, name in shares.items() if name in record)
+            raise VerdictError(
+                f"Stopped after epoch {record['epoch']:.0f}: the edits of the val rows have collapsed (variance kept: "
+                f"{kept}). The checkpoints in {self.folder.latest.parent} stay; --resume goes on all the same."
+            )
+
     def _checkpoint(self, epoch: int) -> Checkpoint:
         return self.seen.checkpoint(
             self.config,
@@ -397,6 +426,13 @@ ADVICE = (
 
 def _listing(terms: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:g}" for name, value in terms.items() if name not in ("epoch", "learning_rate"))
+
+
+def _order(record: Mapping[str, float]) -> tuple[float, ...]:
+    """What makes an epoch the best one: verdict and score where they were read, which come before any loss."""
+    if "val_score" not in record:
+        return (0.0, -record["val_loss"])
+    return (1.0, -record["val_collapsed"], record["val_healthy"], record["val_score"])
 
 
 def _is_due(epoch: int, every: int, last: int) -> bool:

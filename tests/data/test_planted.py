@@ -43,7 +43,9 @@ def test_a_counterfactual_moves_but_stays_nearer_to_its_source_than_to_strangers
     assert (own < strangers).mean() > 0.99
 
 
-@pytest.mark.parametrize(("geometry", "low", "high"), [("centred", -0.02, 0.05), ("cone", 0.85, 0.95)])
+@pytest.mark.parametrize(
+    ("geometry", "low", "high"), [("centred", -0.02, 0.05), ("middle", 0.55, 0.65), ("cone", 0.85, 0.95)]
+)
 def test_mean_cosine_of_the_geometry(geometry, low, high):
     z = planted(2000, 64, geometry=geometry)[0].embeddings
     assert low < float((z.mean(axis=0) ** 2).sum()) < high

@@ -26,7 +26,7 @@ def data():
 
 
 def calibration(data, target=0.45):
-    return SilhouetteCalibration(data.part("train"), data.part("val"), target)
+    return SilhouetteCalibration(data.part("val"), target)
 
 
 def to_point(_z, y):
@@ -65,7 +65,7 @@ def test_edits_that_start_apart_are_followed_to_where_they_are_apart_on_the_othe
     data = EmbeddingSet.from_arrays(arrays | {"attribute_names": np.array(["side"])}, source="two clusters")
     across = Flow(lambda _z, y: 4 * torch.cat([2 * y - 1, torch.zeros(len(y), 2)], dim=1))
     calibrate = calibration(data, 0.3)
-    assert calibrate.monitor.silhouette(across, 0.0) > 0.3
+    assert calibrate._silhouette(across, 0.0) > 0.3
     strength, found = calibrate(across)
     assert found == pytest.approx(0.3, abs=0.02)
     val = data.part("val")
@@ -83,7 +83,7 @@ def test_a_flow_that_organises_nothing_is_followed_to_the_limit_and_reported(dat
 def test_too_few_val_rows_are_refused(data):
     alike = data.part("val").take(np.arange(1))
     with pytest.raises(InputError, match=r"1 rows make 5 edits with 5 target"):
-        SilhouetteCalibration(data.part("train"), alike, 0.45)
+        SilhouetteCalibration(alike, 0.45)
 
 
 @pytest.mark.parametrize("geometry", ["centred", "cone"])

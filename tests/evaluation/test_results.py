@@ -12,6 +12,7 @@ from fclf.evaluation.bands import read_bands
 from fclf.evaluation.checks import check_run
 from fclf.evaluation.readings import FieldScores, PathScores
 from fclf.evaluation.results import MEASURES, CellScores, GroupScores, JudgeScores, Metrics, PlotPoints, Report, Row
+from fclf.evaluation.verdict import judge_table
 
 COMBINATIONS = {"possible": 4, "train": 4, "evaluated": 3, "targets": 4}
 
@@ -89,6 +90,7 @@ def report():
         config={"loss": {"temperature": 0.07}},
         history=[{"epoch": 1.0, "loss": 0.123456789012345, "gradient_norm": None}],
         combinations=COMBINATIONS,
+        verdict=judge_table([row("flow"), row("do nothing")]),
         table=[row("flow"), row("do nothing")],
         paths=PathScores(
             edits=5,

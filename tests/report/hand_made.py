@@ -7,6 +7,7 @@ from fclf.evaluation.bands import read_bands
 from fclf.evaluation.checks import check_run
 from fclf.evaluation.readings import FieldScores, PathScores
 from fclf.evaluation.results import JudgeScores, Metrics, PlotPoints, Report, Row
+from fclf.evaluation.verdict import judge_table
 
 COMBINATIONS = {"possible": 2, "train": 2, "evaluated": 2, "targets": 2}
 HISTORY = [
@@ -84,6 +85,7 @@ def report(collapsed=(), projection="pca", history=HISTORY, attributes=("a", "b"
         bands=read_bands(row(), 30),
         checks=check_run(history, Config(), COMBINATIONS),
         projection=projection,
+        verdict=judge_table([row(), row("do nothing", kept=None)], history),
         table=[row(collapsed=collapsed), row("do nothing", kept=None)],
         notes=["a note"],
     )

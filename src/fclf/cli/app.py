@@ -13,11 +13,12 @@ from fclf.cli.ablate_command import ablate
 from fclf.cli.common import note
 from fclf.cli.config_command import config_app
 from fclf.cli.demo_command import demo
+from fclf.cli.diagnose_command import diagnose
 from fclf.cli.edit_command import edit
 from fclf.cli.evaluate_command import evaluate
 from fclf.cli.inspect_command import inspect
 from fclf.cli.train_command import train
-from fclf.errors import InputError, NonFiniteLossError
+from fclf.errors import InputError, NonFiniteLossError, VerdictError
 
 __all__ = ["app", "main", "run"]
 
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Learn attribute-conditioned flows over embeddings, edit with them, and see whether they collapse.",
 )
-for command in (train, evaluate, edit, demo, inspect, ablate):
+for command in (train, evaluate, diagnose, edit, demo, inspect, ablate):
     app.command()(command)
 app.add_typer(config_app, name="config")
 
@@ -58,6 +59,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NonFiniteLossError as error:
         note(f"Error: {error}")
         return 3
+    except VerdictError as error:
+        note(f"Error: {error}")
+        return 4
     return 0
 
 

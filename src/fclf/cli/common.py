@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
+
+from fclf.errors import InputError, VerdictError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from fclf.data.embeddings import EmbeddingSet
+    from fclf.evaluation.readings import Verdict, VerdictName
 
 
 class Labels(StrEnum):
@@ -48,6 +51,7 @@ class Shape(StrEnum):
     """Geometry of the planted embeddings."""
 
     centred = "centred"
+    middle = "middle"
     cone = "cone"
 
 
@@ -64,6 +68,10 @@ LabelsOption = Annotated[
 # One thread: a second one made training 1.2 to 1.6 times as fast on an idle two-core machine (docs/log.md), and
 # can make it ten times slower on a busy one.
 ThreadsOption = Annotated[int, typer.Option(min=1, help="Threads for torch and BLAS.")]
+FailOnOption = Annotated[
+    str | None,
+    typer.Option("--fail-on", metavar="VERDICT,...", help="Exit with 4 on these verdicts, such as COLLAPSED,LEAKING."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Remove an earlier run from the folder first.")]
 
@@ -88,6 +96,24 @@ def say_split(data: EmbeddingSet, seed: int) -> None:
     if data.split is None:
         by = "identity" if data.identities is not None else "row (the file names no identities)"
         note(f"The file has no split; rows are split 56/8/16/20 by {by} with seed {seed}.")
+
+
+def verdict_names(text: str | None) -> list[VerdictName]:
+    """The verdicts named by --fail-on, in any case; refused before any work where one is unknown."""
+    from fclf.evaluation.readings import VerdictName
+
+    known: dict[str, VerdictName] = {name: name for name in get_args(VerdictName)}
+    asked = [] if text is None else [part.strip().upper() for part in text.split(",")]
+    unknown = [part for part in asked if part not in known]
+    if unknown:
+        raise InputError(f"--fail-on {text}: '{unknown[0]}' is no verdict; there are {', '.join(known)}.")
+    return [known[part] for part in asked]
+
+
+def fail_on(verdict: Verdict, names: Sequence[VerdictName]) -> None:
+    """End with exit code 4 where the verdict is one of `names`."""
+    if verdict.name in names:
+        raise VerdictError(f"The verdict is {verdict.name}, and --fail-on names it. {verdict.reasons[0]}")
 
 
 def note(text: str) -> None:

@@ -27,6 +27,7 @@ def demo(
     use_threads(threads)
     from fclf.demo import RECIPES, run_demo
     from fclf.report.table import summary, terminal
+    from fclf.report.verdict import verdict_lines
 
     with ExitStack() as bars:
         result = run_demo(
@@ -41,7 +42,7 @@ def demo(
     rows += [(row.name, row) for row in reports[0][1].metrics.table[1:]]
     console().print(terminal(f"Planted embeddings, {geometry.value}: every test row x every attribute", rows))
     for name, report in reports:
-        for line in summary(report.metrics):
+        for line in (*verdict_lines(report.metrics.verdict)[:2], *summary(report.metrics)):
             typer.echo(f"{RECIPES[name]}: {line}")
     angles = ", ".join(f"{RECIPES.get(name, name)} {angle:.1f}" for name, angle in result.angles.items())
     typer.echo(f"Mean angle to the embedding the edit should have given, in degrees: {angles}.")

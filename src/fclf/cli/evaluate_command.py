@@ -11,15 +11,18 @@ from fclf.cli.common import (
     CheckpointOption,
     EditMode,
     EmbeddingsOption,
+    FailOnOption,
     JsonOption,
     Labels,
     LabelsOption,
     Map,
     ThreadsOption,
     console,
+    fail_on,
     print_json,
     say_split,
     use_threads,
+    verdict_names,
 )
 from fclf.cli.loading import LabelsFromOption, NormalizeOption, PartitionOption, load_embeddings
 
@@ -42,6 +45,7 @@ def evaluate(
     normalize: NormalizeOption = False,
     threads: ThreadsOption = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of judges and samples.")] = 0,
+    fail_on_: FailOnOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Judge a trained field beside its controls, on rows and by judges that training never saw.
@@ -49,11 +53,13 @@ def evaluate(
     Example: fclf evaluate --checkpoint results/fclf_training --embeddings celeba.npz --output-dir results/eval
     """
     use_threads(threads)
+    failing = verdict_names(fail_on_)
     from fclf.checkpoint import Checkpoint
     from fclf.evaluation import evaluate as judge
     from fclf.report import figures
     from fclf.report.spec import bands_table, checks_table, diagnoses, stages_table, stop_rules
     from fclf.report.table import details, summary, terminal
+    from fclf.report.verdict import decisions_table, verdict_lines
 
     model = Checkpoint.load(checkpoint)
     data = load_embeddings(
@@ -78,12 +84,14 @@ def evaluate(
     report.save(output_dir)
     if as_json:
         print_json(report.metrics.model_dump(mode="json"))
-        return
+        return fail_on(report.metrics.verdict, failing)
     title = (
         f"{report.metrics.rows['edits']} edits of {report.metrics.rows['evaluated']} {split} rows, mode {mode.value}"
     )
+    for line in verdict_lines(report.metrics.verdict):
+        typer.echo(line)
     rows = [(row.name, row) for row in report.metrics.table]
-    for table in (terminal(title, rows), details(rows)):
+    for table in (decisions_table(report.metrics.verdict), terminal(title, rows), details(rows)):
         console().print(table)
     for line in (*summary(report.metrics), *diagnoses(report.metrics)):
         typer.echo(line)
@@ -94,3 +102,4 @@ def evaluate(
         typer.echo(line)
     typer.echo(f"Metrics: {output_dir / 'transfer_metrics.json'}")
     typer.echo(f"Figures: {', '.join(str(path) for path in drawn)}")
+    fail_on(report.metrics.verdict, failing)

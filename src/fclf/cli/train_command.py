@@ -46,6 +46,9 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, ...")] = "auto",
     threads: ThreadsOption = 1,
     seed: Annotated[int | None, typer.Option(min=0, help="Instead of the recipe's training.seed.")] = None,
+    stop_on: Annotated[
+        str | None, typer.Option("--stop-on", metavar="collapse", help="Exit with 4 once edits of val rows collapse.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train a field and write a run folder.
@@ -59,6 +62,8 @@ def train(
 
     if resume and overwrite:
         raise InputError("--resume and --overwrite contradict each other: continue the run, or remove it.")
+    if stop_on not in (None, "collapse"):
+        raise InputError(f"--stop-on {stop_on}: training can be stopped on 'collapse' only.")
     overrides = list(set_ or [])
     if seed is not None:
         overrides.append(f"training.seed={seed}")
@@ -86,6 +91,7 @@ def train(
             device=device,
             on_epoch=on_epoch,
             monitor=SpreadMonitor,
+            stop_on=() if stop_on is None else (stop_on,),
         )
     last = checkpoint.history[-1] if checkpoint.history else None
     if as_json:

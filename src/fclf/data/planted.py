@@ -23,8 +23,9 @@ COMBINATION_COUNTS = (
 )
 # fmt: on
 
-Geometry = Literal["centred", "cone"]
-CONE_MEAN = {"centred": 0.0, "cone": 3.9}  # cone: mean cosine of two rows .91, as in a network's raw features
+Geometry = Literal["centred", "middle", "cone"]
+# Mean cosine of two rows: 0, about .6 as of CLIP's, and .91 as of a network's raw features.
+CONE_MEAN = {"centred": 0.0, "middle": 1.6, "cone": 3.9}
 IDENTITY_FACTORS = 24
 EFFECT = 0.8
 ENTANGLED = 0.8  # share of an effect that points where people differ, so that no judge is perfect
@@ -65,7 +66,7 @@ def planted(
     Args:
         n: rows.
         dim: width of the embeddings, at least 2.
-        geometry: `centred` (mean cosine about 0) or `cone` (about .9).
+        geometry: `centred` (mean cosine about 0), `middle` (about .6) or `cone` (about .9).
         per_person: pictures of each person.
         seed: of everything.
     """

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from fclf.data.embeddings import EmbeddingSet
 from fclf.evaluation.cells import CellBench, cell_benches
-from fclf.evaluation.edits import EditPlan, Group, Mode, comparable_groups, plan_edits
+from fclf.evaluation.edits import MIN_EDITED, MIN_REAL, EditPlan, Group, Mode, comparable_groups, plan_edits
 from fclf.evaluation.geometry import purity, silhouette
 from fclf.evaluation.groups import Comparison, Measured
 from fclf.evaluation.jackknife import Blocks, Statistic, divide, interval, leave_out
 from fclf.evaluation.judges import Judge, Judges, cell_shares
 from fclf.evaluation.leakage import leakage
-from fclf.evaluation.pooling import collapses, mean_defined, pool, pooled_gap
+from fclf.evaluation.pooling import mean_defined, pool, pooled_gap
 from fclf.evaluation.results import CellScores, JudgeScores, Row
 from fclf.evaluation.retrieval import Relevant, average_precision, rank_one, relevant_rows
 from fclf.evaluation.spread import distances, distinct_points, rms_spread, squares_within
@@ -29,6 +29,8 @@ DISTINCT_TOLERANCE = 1e-3
 """Destinations closer than this share of the real spread are the same."""
 MIN_CLUSTER = 4
 """Fewest edits a combination, on average, for clusters as many as there are combinations: one edit each is pure."""
+MIN_RARE = 20
+"""Fewest edits and real rows of a group that is compared by spread alone."""
 MAX_SAMPLE = 2000
 """Edits in the measures that compare all pairs."""
 
@@ -53,6 +55,8 @@ class Bench:
     """Of people, left out in turn."""
     comparisons: list[Comparison]
     """Groups of edits with real rows to compare them with."""
+    rare: list[Comparison]
+    """Groups of fewer rows, of which the verdict reads the spread."""
     cells: list[CellBench]
     relevant: Relevant | None
     """Pictures that an edit should find; None without identities."""
@@ -69,7 +73,12 @@ class Bench:
         z, y = rows.embeddings.astype(np.float64), np.asarray(rows.attributes)
         names = rows.attribute_names
         plan = plan_edits(y, names, mode, seed)
-        groups = [g for g in comparable_groups(plan, y) if np.ptp(z[g.real], axis=0).any()]
+        groups, few = (
+            [g for g in comparable_groups(plan, y, *least) if np.ptp(z[g.real], axis=0).any()]
+            for least in ((MIN_EDITED, MIN_REAL), (MIN_RARE, MIN_RARE))
+        )
+        chosen = {(g.change, g.target) for g in groups}
+        groups += [g for g in few if (g.change, g.target) not in chosen]
         every, numbers = np.unique(np.concatenate([plan.original, plan.target]), axis=0, return_inverse=True)
         original, target = np.split(numbers.reshape(-1), 2)
         blocks = Blocks.draw(len(rows), rows.identities, seed)
@@ -91,7 +100,8 @@ class Bench:
             before={name: judge.predict(z) for name, judge in _both(judges)},
             logits=judges.linear.logits(z),
             blocks=blocks,
-            comparisons=comparisons,
+            comparisons=comparisons[: len(chosen)],
+            rare=comparisons[len(chosen) :],
             cells=cell_benches(z, y, names, plan, np.random.default_rng(seed)),
             relevant=None if people is None else relevant_rows(plan.source, plan.flips, plan.target, y, people),
             sample=np.random.default_rng(seed).permutation(len(plan))[:MAX_SAMPLE],
@@ -149,11 +159,11 @@ class Bench:
         if self.relevant is not None and len(self.relevant.queries):
             precision = average_precision(edited, self.z, self.plan.source, self.relevant)
             found["retrieval_map"] = self.blocks.mean(precision, number[self.relevant.queries])
-        groups = [c.measure(edited[c.group.edits]) for c in self.comparisons]
+        groups, rare = ([c.measure(edited[c.group.edits]) for c in part] for part in (self.comparisons, self.rare))
         cells = [c.measure(edited) for c in self.cells]
         kept = self._spread_kept(edited)
-        codes, origins = self.codes["target"][self.sample], len(np.unique(self.plan.source[self.sample]))
-        row = self._row(name, scores, found, groups, cells, edited[self.sample], codes, origins, kept)
+        codes = self.codes["target"][self.sample]
+        row = self._row(name, scores, found, groups, rare, cells, edited[self.sample], codes, kept)
         return row.model_copy(
             update={
                 "movement": float(np.linalg.norm(edited - self.sources, axis=1).mean()),
@@ -182,7 +192,7 @@ class Bench:
             )
             found |= {f"{key}.{measure}": value for measure, value in judged.items()}
         groups = []
-        for number, g in enumerate(self.groups):
+        for number, g in enumerate([c.group for c in (*self.comparisons, *self.rare)]):
             rng = np.random.default_rng((self.seed, number))
             half, other = np.split(rng.permutation(g.real), [len(g.real) // 2])
             source = self.plan.source[g.edits]
@@ -209,7 +219,10 @@ class Bench:
                 found["retrieval_map"] = self.blocks.mean(precision, self.blocks.number[picture[relevant.queries]])
         codes = np.unique(self.y, axis=0, return_inverse=True)[1].reshape(-1)
         rows = np.random.default_rng(self.seed).permutation(len(self.z))[:MAX_SAMPLE]
-        row = self._row("held-out real", scores, found, groups, cells, self.z[rows], codes[rows], len(rows), None)
+        compared = len(self.comparisons)
+        row = self._row(
+            "held-out real", scores, found, groups[:compared], groups[compared:], cells, self.z[rows], codes[rows], None
+        )
         silhouettes = {"flowed_by_target": silhouette(self.z[rows], codes[rows])}
         return row.model_copy(update={"silhouettes": silhouettes, "retrieval_queries": queries})
 
@@ -219,10 +232,10 @@ class Bench:
         scores: dict[str, JudgeScores],
         found: dict[str, Statistic],
         measured: list[Measured],
+        rare: list[Measured],
         cells: list[CellScores],
         x: Matrix,
         codes: NDArray[np.int64],
-        origins: int,
         spread_kept: float | None,
     ) -> Row:
         """What every row of the table has, edits or not."""
@@ -254,8 +267,9 @@ class Bench:
             distinct_destinations=distinct,
             sampled=len(x),
             spread_kept=spread_kept,
-            collapsed=collapses(groups, cells, spread_kept, distinct, combinations, origins),
+            collapsed=[],  # the verdict reads signs of collapse off the whole table
             groups=groups,
+            rare=[m.scores for m in rare],
             pooled=cells,
             pooled_gap_closed=pooled_gap(cells),
             pooled_variance_ratio=_mean([c.variance_ratio for c in cells]),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from scipy.optimize import brentq
 
 from fclf.data.embeddings import EmbeddingSet
 from fclf.errors import InputError
 from fclf.evaluation.bench import MAX_SAMPLE
-from fclf.evaluation.monitor import SpreadMonitor
+from fclf.evaluation.edits import plan_edits
+from fclf.evaluation.geometry import silhouette
 from fclf.flow import Flow
 
 __all__ = ["MAX_STRENGTH", "SilhouetteCalibration"]
@@ -29,7 +31,6 @@ class SilhouetteCalibration:
     without Derivatives*, chapter 4).
 
     Args:
-        train: as in `SpreadMonitor`.
         val: rows to edit, every row x every attribute, at most as many edits as an evaluation samples.
         target: $s^*$.
 
@@ -37,12 +38,17 @@ class SilhouetteCalibration:
         InputError: if the val rows are too few for a silhouette.
     """
 
-    def __init__(self, train: EmbeddingSet, val: EmbeddingSet, target: float) -> None:
-        self.monitor, self.target = SpreadMonitor(train, val, sample=MAX_SAMPLE), target
-        edits, combinations = len(self.monitor.sample), len(np.unique(self.monitor.codes[self.monitor.sample]))
-        if not 2 <= combinations < edits:
+    def __init__(self, val: EmbeddingSet, target: float) -> None:
+        plan = plan_edits(np.asarray(val.attributes), val.attribute_names, "each")
+        plan = plan.take(np.random.default_rng(0).permutation(len(plan))[:MAX_SAMPLE])
+        self.z = torch.from_numpy(val.embeddings)[plan.source]
+        self.labels, self.targets = (torch.from_numpy(y).float() for y in (plan.original, plan.target))
+        self.codes = np.unique(plan.target, axis=0, return_inverse=True)[1].reshape(-1)
+        self.wanted = target
+        combinations = len(np.unique(self.codes))
+        if not 2 <= combinations < len(plan):
             raise InputError(
-                f"inference.silhouette_by_target needs val rows to calibrate on, but {len(val)} rows make {edits} "
+                f"inference.silhouette_by_target needs val rows to calibrate on, but {len(val)} rows make {len(plan)} "
                 f"edits with {combinations} target combination(s). Use more val rows, or set it to null."
             )
 
@@ -51,12 +57,13 @@ class SilhouetteCalibration:
         low, before = 0.0, self._silhouette(flow, 0.0)
         for high in np.arange(GRID, MAX_STRENGTH + GRID / 2, GRID).tolist():
             found = self._silhouette(flow, high)
-            if before < self.target <= found:
-                strength = float(brentq(lambda s: self._silhouette(flow, s) - self.target, low, high, xtol=TOLERANCE))
+            if before < self.wanted <= found:
+                strength = float(brentq(lambda s: self._silhouette(flow, s) - self.wanted, low, high, xtol=TOLERANCE))
                 return strength, self._silhouette(flow, strength)
             low, before = high, found
         return MAX_STRENGTH, before
 
     def _silhouette(self, flow: Flow, strength: float) -> float:
-        value = self.monitor.silhouette(flow, strength)
+        ends = flow.edit(self.z, flow.condition(self.z, self.labels, self.targets), strength)
+        value = silhouette(ends.double().numpy(), self.codes)
         return -1.0 if value is None else value

@@ -26,6 +26,7 @@ from fclf.evaluation.paths import measure_paths
 from fclf.evaluation.projection import Kind, Projection, project, resolve
 from fclf.evaluation.readings import FieldScores, PathScores
 from fclf.evaluation.results import Metrics, PlotPoints, Report
+from fclf.evaluation.verdict import collapse_signs, judge_table
 from fclf.flow import Flow
 
 __all__ = ["evaluate"]
@@ -91,6 +92,7 @@ def evaluate(
     for name, control in controls(train, slow=slow_controls, seed=seed).items():
         table.append(bench.measure(name, control(bench.sources, bench.plan.original, bench.plan.target)))
     table.append(bench.measure_real())
+    table = [row.model_copy(update={"collapsed": collapse_signs(row, table)}) for row in table]
     history = [{key: _finite(value) for key, value in record.items()} for record in checkpoint.history]
     combinations = {
         "possible": 2 ** len(data.attribute_names),
@@ -117,6 +119,7 @@ def evaluate(
         config=checkpoint.config.model_dump(mode="json"),
         history=history,
         combinations=combinations,
+        verdict=judge_table(table, history),
         table=table,
         paths=_paths(flow, bench),
         field=_field(flow, bench),

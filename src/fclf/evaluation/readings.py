@@ -1,10 +1,27 @@
-"""What the diagnoses beside the table found, as plain data: paths, field, the spec's bands and debugging points."""
+"""What the diagnoses beside the table found, as plain data: verdict, paths, field, the spec's bands and checks."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict
 
-__all__ = ["BandReading", "Check", "FieldScores", "Model", "PathScores", "SpecBands", "StageReading", "StopRule"]
+__all__ = [
+    "BandReading",
+    "Check",
+    "CollapsedCombination",
+    "Decision",
+    "FieldScores",
+    "Model",
+    "PathScores",
+    "SpecBands",
+    "StageReading",
+    "StopRule",
+    "Verdict",
+    "VerdictName",
+]
+
+VerdictName = Literal["COLLAPSED", "UNDER-MOVED", "OFF-DISTRIBUTION", "LEAKING", "OVERTRAINED", "HEALTHY"]
 
 
 class Model(BaseModel):
@@ -101,3 +118,46 @@ class Check(Model):
     ok: bool | None
     """None where the run did not record what is asked."""
     note: str
+
+
+class Decision(Model):
+    """One measurement that the verdict rests on."""
+
+    name: str
+    calls: VerdictName
+    """The verdict that a negative margin calls."""
+    value: float
+    threshold: float
+    reference: float
+    """What the control that the threshold is derived from measures."""
+    margin: float
+    """Where the value lies between threshold (0) and reference (1), in logarithms for ratios; negative is called."""
+    source: str
+    """Where threshold and reference come from."""
+
+
+class CollapsedCombination(Model):
+    """Edits of one change and target that have lost their spread."""
+
+    change: list[str]
+    target: dict[str, int]
+    edits: int
+    variance_ratio: float
+    spread_kept: float
+    recall: float
+    margin: float
+    """That of the decision `spread`, of this combination alone; below 0."""
+
+
+class Verdict(Model):
+    """What the measurements come to."""
+
+    name: VerdictName
+    margin: float | None
+    """How far the closest decision that it rests on is from its threshold, in its own units: see `Decision.margin`."""
+    reasons: list[str]
+    decisions: list[Decision]
+    not_measured: list[str]
+    """Decisions for which this table lacks a measurement or a control."""
+    collapsed: list[CollapsedCombination]
+    next_steps: list[str]

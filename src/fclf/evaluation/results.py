@@ -13,11 +13,10 @@ from pydantic import Field
 
 from fclf.errors import InputError
 from fclf.evaluation.jackknife import interval
-from fclf.evaluation.readings import Check, FieldScores, Model, PathScores, SpecBands
+from fclf.evaluation.readings import Check, FieldScores, Model, PathScores, SpecBands, Verdict
 from fclf.files import existing_file, read_npz, write_json, write_npz
 
 __all__ = [
-    "LOST_SPREAD",
     "MEASURES",
     "CellScores",
     "GroupScores",
@@ -29,9 +28,6 @@ __all__ = [
 ]
 
 SCHEMA_VERSION: Literal[2] = 2
-
-LOST_SPREAD = 0.5
-"""Edits that keep less than this share of the variance, of real rows and of their sources, have collapsed."""
 
 MEASURES = (
     "linear.success",
@@ -73,19 +69,19 @@ class GroupScores(Model):
     energy_source: float
     """Energy distance of the unedited sources to the real rows."""
     energy_edited: float
-    mmd_source: float
-    """Unbiased squared MMD of the unedited sources to the real rows, RBF with bandwidths from the real rows."""
-    mmd_edited: float
     variance_ratio: float
     """Variance of the edited rows over that of the real rows."""
     spread_kept: float
     """Variance of the edited rows over that of their own sources."""
     recall: float
-    density: float
+    mmd_source: float | None = None
+    """Unbiased squared MMD of the unedited sources to the real rows, RBF with bandwidths from the real rows."""
+    mmd_edited: float | None = None
+    density: float | None = None
     """Real k-NN balls an edited row is in, over k. A collapse near the mean reads more than 1: it decides nothing."""
-    vendi_ratio: float
+    vendi_ratio: float | None = None
     """Vendi score of the edited rows over that of as many real rows."""
-    unique_ratio: float
+    unique_ratio: float | None = None
     """Different real rows nearest to an edited row, over those nearest to as many held-out real rows."""
 
 
@@ -139,7 +135,7 @@ class Row(Model):
     """Single-linkage clusters at 1e-3 of the real spread, among `sampled` edits."""
     sampled: int
     collapsed: list[str]
-    """Signs of collapse, in words."""
+    """Signs of collapse in words, by the verdict's rule."""
     groups: list[GroupScores]
     mmd_closed: float | None = None
     """1 - (squared MMD to real rows after / before), summed over groups as in `gap_closed`."""
@@ -166,6 +162,8 @@ class Row(Model):
     """95 % intervals of `MEASURES`, by leaving out blocks of people (delete-a-group jackknife)."""
     replicates: dict[str, list[float]] = Field(default_factory=dict)
     """`MEASURES` without each block, the same blocks in every row of the table: what a difference's interval needs."""
+    rare: list[GroupScores] = Field(default_factory=list)
+    """Groups of fewer rows than the table's measures ask for; only their spread is read, by the verdict."""
     leakage: list[list[float | None]] | None = None
     """Mean shift of the linear judge's logits, in their standard deviations on unedited rows and in the direction
     of the edit: rows are the edited attribute, columns the judged one. None for rows that are not edits."""
@@ -211,6 +209,7 @@ class Metrics(Model):
     """Mean losses of each epoch of training; null for a number that was not finite."""
     combinations: dict[str, int]
     """Attribute combinations: possible, in the train rows, in the evaluated rows, and targets of the edits."""
+    verdict: Verdict
     table: list[Row]
     """The flow first, then the controls."""
     paths: PathScores
@@ -220,6 +219,15 @@ class Metrics(Model):
     projection: Literal["pca", "umap"]
     """The map of the plotted points."""
     notes: list[str]
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Metrics:
+        """Read `transfer_metrics.json` in a folder that an evaluation wrote."""
+        path = existing_file(Path(folder) / "transfer_metrics.json", "Report")
+        try:
+            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError as error:
+            raise InputError(f"{folder} does not hold a report of this version: {error}. Evaluate again.") from error
 
 
 @dataclass(frozen=True)
@@ -269,9 +277,8 @@ class Report:
     def load(cls, folder: str | Path) -> Report:
         """Read back what `save` wrote."""
         folder = Path(folder)
-        path = existing_file(folder / "transfer_metrics.json", "Report")
+        metrics = Metrics.load(folder)
         try:
-            metrics = Metrics.model_validate(json.loads(path.read_text(encoding="utf-8")))
             arrays = read_npz(folder / "points.npz", "Report")
             points = PlotPoints(**{f.name: arrays[f.name] for f in fields(PlotPoints)})
         except InputError:

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from fclf.evaluation.bands import ORGANISED
 from fclf.evaluation.edits import MIN_EDITED, MIN_REAL
-from fclf.evaluation.results import LOST_SPREAD, Metrics, Row
+from fclf.evaluation.results import Metrics, Row
 from fclf.evaluation.spread import NEIGHBOURS
 
 __all__ = [
@@ -70,8 +70,8 @@ CAPTION = (
     "training never read, asked about the flipped target. success: mean over attribute x direction, worst: smallest "
     "cell. kept: other attributes' predictions unchanged. rank 1: the source is still the nearest row. gap closed: "
     f"share of the energy distance to real rows of the target combination, where {MIN_EDITED} edits and {MIN_REAL} "
-    "real rows or more compare. variance: of edited over real rows (1 is right, 0 a collapse; red under "
-    f"{LOST_SPREAD:.0%} of real rows and of sources). recall: real rows within the radius of {NEIGHBOURS} neighbours."
+    "real rows or more compare. variance: of edited over real rows (1 is right, 0 a collapse; a row that "
+    f"the verdict's rule calls collapsed is red). recall: real rows within the radius of {NEIGHBOURS} neighbours."
 )
 
 MORE_CAPTION = (
@@ -155,10 +155,6 @@ def summary(metrics: Metrics) -> Sequence[str]:
         + ", ".join(f"{value:.3f} (k = {name})" for name, value in flow.purity.items())
         + "."
     ]
-    if flow.collapsed:
-        shown = flow.collapsed[:4]
-        more = f"; and {len(flow.collapsed) - len(shown)} more" if len(flow.collapsed) > len(shown) else ""
-        lines.append(f"COLLAPSE: {'; '.join(shown)}{more}. (Less than {LOST_SPREAD:.0%} is a collapse.)")
     lines += _price_of_organisation(metrics)
     if not metrics.trained_on_this_data:
         lines.append("The checkpoint was trained on other data than these.")
