@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test lint sweep clean
+.PHONY: install demo test lint ablation clean
 
 install: $(STAMP)
 
@@ -24,8 +24,12 @@ lint: install
 test: lint
 	$(BIN)/pytest
 
-sweep: install
-	$(BIN)/python benchmarks/sweep.py --data "$${FCLF_SHARED-../shared}/data"
+ablation: install
+	for name in centred cone; do \
+	  $(BIN)/fclf ablate --embeddings "$${FCLF_SHARED-../shared}/data/celeba_$$name.npz" \
+	    --output-dir results/ablation/$$name || exit; \
+	done
+	$(BIN)/python benchmarks/readme.py results/ablation/centred results/ablation/cone
 
 clean:
 	rm -rf .venv results build dist

@@ -13,13 +13,12 @@ import time
 from pathlib import Path
 
 import torch
-from sweep import ATTRIBUTES
 from threadpoolctl import threadpool_limits
 
 from fclf.checkpoint import Checkpoint
 from fclf.config import load_config
 from fclf.data.embeddings import EmbeddingSet
-from fclf.data.planted import planted
+from fclf.data.planted import ATTRIBUTES, planted
 from fclf.evaluation.bands import ORGANISED
 from fclf.evaluation.bench import Bench
 from fclf.evaluation.controls import controls

@@ -29,7 +29,7 @@ from fclf.flow import step
 from fclf.losses.objective import Losses, Objective, Rollout
 from fclf.run_folder import RunFolder
 
-__all__ = ["train"]
+__all__ = ["EpochCallback", "train"]
 
 EpochCallback = Callable[[Mapping[str, float]], None]
 Edit = Callable[[Tensor, Tensor, Tensor], Tensor]

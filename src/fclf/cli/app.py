@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from fclf import __version__
+from fclf.cli.ablate_command import ablate
 from fclf.cli.common import note
 from fclf.cli.config_command import config_app
 from fclf.cli.demo_command import demo
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Learn attribute-conditioned flows over embeddings, edit with them, and see whether they collapse.",
 )
-for command in (train, evaluate, diagnose, edit, demo, inspect):
+for command in (train, evaluate, diagnose, edit, demo, inspect, ablate):
     app.command()(command)
 app.add_typer(config_app, name="config")
 

@@ -70,3 +70,25 @@ def join_labels(
         by = "identity" if joined.data.identities is not None else "row (the folder names no identities)"
         note(f"Split: CelebA's own; judge rows, which it has not, are drawn by {by} with seed {split_seed}.")
     return joined
+
+
+def choose_attributes(data: EmbeddingSet, typed: str | None, usual: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    """Attributes to learn: those typed, or the recipe's where the file has them; None for all of the file's.
+
+    Raises:
+        InputError: if the file has some of the recipe's only, as it would be a guess which are meant.
+    """
+    if typed is not None:
+        return tuple(name.strip() for name in typed.split(","))
+    if usual is None or data.attributes is None:
+        return usual
+    there = [name for name in usual if name in data.attribute_names]
+    if not there:
+        note(f"None of the recipe's attributes is in the file; learning all of its {len(data.attribute_names)}.")
+        return None
+    if len(there) < len(usual):
+        raise InputError(
+            f"The file has {', '.join(there)} of the recipe's attributes {', '.join(usual)}. Say which to learn: "
+            f"--attributes {','.join(there)}"
+        )
+    return usual

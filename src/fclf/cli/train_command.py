@@ -15,13 +15,12 @@ from fclf.cli.common import (
     LabelsOption,
     OverwriteOption,
     ThreadsOption,
-    note,
     print_json,
     progress_bar,
     say_split,
     use_threads,
 )
-from fclf.cli.loading import LabelsFromOption, NormalizeOption, PartitionOption, load_embeddings
+from fclf.cli.loading import LabelsFromOption, NormalizeOption, PartitionOption, choose_attributes, load_embeddings
 from fclf.errors import InputError
 
 REACHED = 0.02
@@ -78,18 +77,8 @@ def train(
         split_seed=settings.data.split_seed,
     )
     chosen = settings.data.attributes
-    if attributes is not None:
-        chosen = tuple(name.strip() for name in attributes.split(","))
-    elif config in recipes() and chosen is not None and data.attributes is not None:
-        there = [name for name in chosen if name in data.attribute_names]
-        if not there:
-            note(f"None of the recipe's attributes is in the file; learning all of its {len(data.attribute_names)}.")
-            chosen = None
-        elif len(there) < len(chosen):
-            raise InputError(
-                f"The file has {', '.join(there)} of the recipe's attributes {', '.join(chosen)}. Say which to learn: "
-                f"--attributes {','.join(there)}"
-            )
+    if attributes is not None or config in recipes():  # a file of the user's own means what it says
+        chosen = choose_attributes(data, attributes, chosen)
     settings = settings.model_copy(update={"data": settings.data.model_copy(update={"attributes": chosen})})
     say_split(data, settings.data.split_seed)
     with progress_bar("Training", settings.training.num_epochs) as on_epoch:

@@ -88,7 +88,14 @@ class ConditionalTransport:
             keep=keep,
             floor=floor,
         )
-        return replace(model, spread=model._spread_factors(z, y, seed))
+        return model.calibrated(z, y, seed)
+
+    def calibrated(
+        self, z: Float64[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"], seed: int = 0
+    ) -> ConditionalTransport:
+        """The same with `spread` measured anew on the train rows, as a change of any other part asks for."""
+        plain = replace(self, spread=np.ones_like(self.spread))
+        return replace(self, spread=plain._spread_factors(z, y, seed))
 
     def __call__(
         self, z: Float64[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"], target: Int8[np.ndarray, "n K"]
@@ -141,7 +148,7 @@ class ConditionalTransport:
 
         The probes read $(W x + W W^\top c) / \|x + W^\top c\|$, which is known from W x without touching d dimensions.
         """
-        active = np.concatenate([np.ones_like(flips), ~flips])
+        active = self._active(flips)
         weights = self.weights[active]
         gram = weights @ weights.T
         ridge = 0.3 * 0.1**self.keep * np.diag(gram) * ~np.concatenate([flips, flips])[active]
@@ -155,6 +162,10 @@ class ConditionalTransport:
         out = np.zeros((len(c), len(active)))
         out[:, active] = c
         return out
+
+    def _active(self, flips: Bool[np.ndarray, " K"]) -> Bool[np.ndarray, " 2K"]:
+        """Probes that a change corrects: the coarse ones, and the fine ones of attributes that stay."""
+        return np.concatenate([np.ones_like(flips), ~flips])
 
     def _spread_factors(
         self, z: Float64[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"], seed: int

@@ -12,7 +12,19 @@ from fclf.evaluation.edits import MIN_EDITED, MIN_REAL
 from fclf.evaluation.results import Metrics, Row
 from fclf.evaluation.spread import NEIGHBOURS
 
-__all__ = ["CAPTION", "COLUMNS", "MORE_COLUMNS", "cells", "details", "markdown", "more_cells", "summary", "terminal"]
+__all__ = [
+    "CAPTION",
+    "COLUMNS",
+    "MORE_COLUMNS",
+    "cells",
+    "details",
+    "markdown",
+    "more_cells",
+    "number",
+    "rich_table",
+    "summary",
+    "terminal",
+]
 
 COLUMNS = (
     "",
@@ -80,33 +92,34 @@ def more_cells(row: Row, name: str | None = None) -> tuple[str, ...]:
     """Texts of one row under `MORE_COLUMNS`."""
     return (
         name or row.name,
-        _number(row.mlp.worst),
-        _number(row.mlp.kept),
-        _number(row.mmd_closed),
+        number(row.mlp.worst),
+        number(row.mlp.kept),
+        number(row.mmd_closed),
         _with_interval(row, "retrieval_map"),
-        _number(row.smallest_variance_ratio),
-        _number(row.smallest_spread_kept),
-        _number(row.vendi_ratio),
-        _number(row.unique_ratio),
-        _number(row.density),
+        number(row.smallest_variance_ratio),
+        number(row.smallest_spread_kept),
+        number(row.vendi_ratio),
+        number(row.unique_ratio),
+        number(row.density),
         f"{row.distinct_destinations} of {row.sampled}",
-        _number(row.silhouettes.get("flowed_by_target")),
-        _number(row.movement),
+        number(row.silhouettes.get("flowed_by_target")),
+        number(row.movement),
     )
 
 
 def terminal(title: str, rows: Iterable[tuple[str, Row]]) -> Table:
     """Main table for a terminal; rows that show signs of collapse are red."""
-    return _table(title, CAPTION, COLUMNS, [(cells(row, name), bool(row.collapsed)) for name, row in rows])
+    return rich_table(title, CAPTION, COLUMNS, [(cells(row, name), bool(row.collapsed)) for name, row in rows])
 
 
 def details(rows: Iterable[tuple[str, Row]]) -> Table:
     """What else was measured of the same rows."""
     texts = [(more_cells(row, name), bool(row.collapsed)) for name, row in rows]
-    return _table("What else was measured", MORE_CAPTION, MORE_COLUMNS, texts)
+    return rich_table("What else was measured", MORE_CAPTION, MORE_COLUMNS, texts)
 
 
-def _table(title: str, caption: str, columns: Sequence[str], rows: Iterable[tuple[Sequence[str], bool]]) -> Table:
+def rich_table(title: str, caption: str, columns: Sequence[str], rows: Iterable[tuple[Sequence[str], bool]]) -> Table:
+    """Table for a terminal; the first column is to the left, and a row whose mark is set is red."""
     table = Table(
         title=title,
         caption=caption,
@@ -117,8 +130,8 @@ def _table(title: str, caption: str, columns: Sequence[str], rows: Iterable[tupl
         padding=(0, 1, 0, 0),
         box=SIMPLE_HEAD,
     )
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
+    for column in columns:
+        table.add_column(column, justify="right" if column else "left", no_wrap=True)
     for texts, collapsed in rows:
         table.add_row(*texts, style="red" if collapsed else None)
     return table
@@ -135,9 +148,9 @@ def summary(metrics: Metrics) -> Sequence[str]:
     """What to say below the table."""
     flow = metrics.table[0]
     lines = [
-        f"The specification's measures: movement {_number(flow.movement)}, step {_number(flow.step_distance)}; "
+        f"The specification's measures: movement {number(flow.movement)}, step {number(flow.step_distance)}; "
         "silhouette "
-        + ", ".join(f"{name.replace('_', ' ')} {_number(value)}" for name, value in flow.silhouettes.items())
+        + ", ".join(f"{name.replace('_', ' ')} {number(value)}" for name, value in flow.silhouettes.items())
         + "; purity "
         + ", ".join(f"{value:.3f} (k = {name})" for name, value in flow.purity.items())
         + "."
@@ -161,20 +174,20 @@ def _price_of_organisation(metrics: Metrics) -> list[str]:
         return []
     costs = []
     for name, key in (("variance", "variance_ratio"), ("recall", "recall"), ("rank 1", "rank1")):
-        reference = f" (shift x1 {_number(getattr(beside['shift x1'], key))})" if "shift x1" in beside else ""
-        costs.append(f"{name} {_number(getattr(flow, key))}{reference}")
-    band = f"in the specification's {low:g} to {high:g}; real rows {_number(real)}"
-    return [f"Organised: silhouette by target {_number(found)} ({band}) costs {', '.join(costs)}."]
+        reference = f" (shift x1 {number(getattr(beside['shift x1'], key))})" if "shift x1" in beside else ""
+        costs.append(f"{name} {number(getattr(flow, key))}{reference}")
+    band = f"in the specification's {low:g} to {high:g}; real rows {number(real)}"
+    return [f"Organised: silhouette by target {number(found)} ({band}) costs {', '.join(costs)}."]
 
 
 def _with_interval(row: Row, measure: str) -> str:
     """Value and half of its interval, `.890 ±.012`; a half that is no interval's is left out."""
     ends = row.intervals.get(measure)
-    text = _number(row.value(measure))
-    return text if ends is None else f"{text} ±{_number((ends[1] - ends[0]) / 2)}"
+    text = number(row.value(measure))
+    return text if ends is None else f"{text} ±{number((ends[1] - ends[0]) / 2)}"
 
 
-def _number(value: float | None) -> str:
+def number(value: float | None) -> str:
     """Three decimals without the zero before them."""
     if value is None:
         return "-"
