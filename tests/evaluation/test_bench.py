@@ -12,6 +12,7 @@ from fclf.evaluation.judges import Judges, LinearJudge, Standardiser
 from fclf.evaluation.results import MEASURES
 from fclf.evaluation.retrieval import average_precision, rank_one
 from fclf.evaluation.spread import distances, energy_distance, recall, total_variance
+from fclf.evaluation.verdict import collapse_signs
 
 NAMES = ("a", "b")
 DIM = 12
@@ -193,9 +194,10 @@ def test_a_collapsed_cell_without_a_group_is_named_and_only_that(judges):
     rare[:, 1] = np.arange(400) % 12 == 0  # too few real rows to compare a combination with
     bench = Bench.build(replace(rows, attributes=rare), judges, "each", 0)
     edited = edit(bench, shift(bench))
-    assert bench.measure("shift", edited).collapsed == []
+    controls = [bench.measure("shift x1", edited), bench.measure("do nothing", bench.sources), bench.measure_real()]
+    assert collapse_signs(controls[0], controls) == []
     to_b = bench.plan.flips[:, 1] & (bench.plan.target[:, 1] == 1)
     edited[to_b] = edit(bench, TargetMean.fit(bench.z, bench.y))[to_b]
-    signs = [sign for sign in bench.measure("one cell", edited).collapsed if sign.startswith("b to 1")]
-    assert len(signs) == 1
-    assert not any(sign.startswith(("a to", "b to 0")) for sign in bench.measure("one cell", edited).collapsed)
+    signs = collapse_signs(bench.measure("one cell", edited), controls)
+    assert len([sign for sign in signs if sign.startswith("b to 1")]) == 1
+    assert not any(sign.startswith(("a to", "b to 0")) for sign in signs)
