@@ -19,7 +19,9 @@ def embeddings(tmp_path_factory):
 
 
 def train(embeddings, folder, *more):
-    return main(["train", "--embeddings", str(embeddings), "--output-dir", str(folder), *FAST, *more])
+    return main(
+        ["train", "--config", "fclf_config", "--embeddings", str(embeddings), "--output-dir", str(folder), *FAST, *more]
+    )
 
 
 @pytest.fixture(scope="module")

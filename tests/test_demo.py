@@ -1,7 +1,10 @@
+from functools import partial
+
 import pytest
 
 from fclf import demo
 from fclf.cli import main
+from fclf.data.planted import planted
 from fclf.evaluation.results import Report
 
 
@@ -10,7 +13,8 @@ def result(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo")
     found = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(demo, "EPOCHS", 12)
+        patch.setattr(demo, "EPOCHS", 30)
+        patch.setattr(demo, "planted", partial(planted, 3000))
         run_demo = demo.run_demo
         patch.setattr(demo, "run_demo", lambda *a, **k: found.append(run_demo(*a, **k)) or found[0])
         assert main(["demo", "--output-dir", str(folder)]) == 0

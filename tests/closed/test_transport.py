@@ -170,3 +170,24 @@ def test_an_attribute_that_never_varies_is_refused(data):
     labels[:, 1] = 0
     with pytest.raises(InputError, match="attribute 1"):
         ConditionalTransport.fit(data.embeddings.astype(np.float64), labels)
+
+
+def test_an_attribute_that_can_hardly_be_told_from_another_is_not_torn_from_it(data, monkeypatch):
+    train, rows = data.part("train"), data.part("test")
+
+    def doubled(part):
+        """The same labels, and one more that is nearly the first."""
+        rng = np.random.default_rng(len(part))
+        twin = np.where(rng.random(len(part)) < 0.04, 1 - part.attributes[:, 0], part.attributes[:, 0])
+        return np.column_stack([part.attributes, twin]).astype(np.int8)
+
+    y = doubled(rows)
+    z, target = rows.embeddings.astype(np.float64), flipped(y, 0)
+    form = ConditionalTransport.fit(train.embeddings.astype(np.float64), doubled(train), train.identities, keep=1.0)
+    free = replace(form, deviations=FREE * form.deviations)
+    moved = {"held": form(z, y, target), "free": free(z, y, target)}
+    monkeypatch.setattr("fclf.closed.transport.DETOUR", np.inf)
+    moved["torn"] = form(z, y, target)
+    lengths = {name: np.linalg.norm(edited - z, axis=1).mean() for name, edited in moved.items()}
+    assert lengths["torn"] > 1.6 * lengths["free"]  # without the limit, holding the twin takes a long way round
+    assert lengths["held"] < 1.3 * lengths["free"]
