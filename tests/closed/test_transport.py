@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from fclf.closed.linear import Shift, least_squares_effects
 from fclf.closed.quantile import transport
 from fclf.closed.state import from_arrays, to_arrays
-from fclf.closed.transport import ConditionalTransport
+from fclf.closed.transport import MARGIN, ConditionalTransport
 from fclf.data.planted import planted
 from fclf.errors import InputError
 from fclf.evaluation.spread import energy_distance, total_variance
@@ -94,6 +94,15 @@ def test_other_logits_stay_on_their_side_the_more_the_larger_keep(fitted, test_r
     assert held[2] < 0.4 * free
 
 
+def test_what_an_unreliable_probe_reads_is_pushed_further(fitted, test_rows):
+    z, y = test_rows
+    sure, unsure = (replace(fitted, reliability=np.full(y.shape[1], value)) for value in (1.0, 0.7))
+    lengths = [np.linalg.norm(form(z, y, flipped(y, 0)) - z, axis=1).mean() for form in (sure, unsure)]
+    assert lengths[1] > lengths[0] + 0.01
+    assert (fitted.reliability > 0.7).all()
+    assert (fitted.reliability < 1).all()
+
+
 FREE = -1e6
 """A margin so far on the other side that no logit is held."""
 
@@ -108,7 +117,7 @@ def test_a_hold_of_the_others_is_one_sided(fitted, test_rows):
     np.testing.assert_allclose(goals[:, others], (read + 5 * np.sign(read))[:, others])
     goals = fitted._goals(z, -read, y, target)  # everything went across
     assert (np.sign(goals[:, others]) == np.where(read[:, others] < 0, -1, 1)).all()
-    margin = (0.2 + 0.6 * fitted.keep) * fitted.deviations
+    margin = fitted._at(MARGIN) * fitted.deviations
     expected = np.minimum(np.abs(read), margin)
     np.testing.assert_allclose(np.abs(goals)[:, others], expected[:, others])
 

@@ -18,10 +18,20 @@ __all__ = ["ConditionalTransport"]
 FLOOR = 0.15
 """Quantile of the target class below which no edited row's own logit stays."""
 QUANTILES = 1001
+SHARE = (0.85, 0.74, 0.6)
+"""Share of the displacement that is taken, at keep 0, 0.5 and 1."""
+MARGIN = (0.2, 0.48, 0.8)
+"""Distance from 0 down to which others' logits may come, in standard deviations."""
+RIDGE = (0.3, 0.1, 0.03)
+"""Of others' logits, in squared weights of their probes."""
+PUSH = (1.0, 1.0, 0.0)
+"""How much of the own logit's attenuation is made up for; it costs a little of what is kept."""
 ITERATIONS = 2
 DETOUR = 1.5
 """Longest correction of an edited attribute's logit with others held, in lengths of that without."""
 MOST_DOUBLINGS = 16
+LEAST_RELIABLE = 0.7
+"""A probe of less is not made up for: it would be pushed along noise."""
 CALIBRATION_ROWS = 2000
 
 
@@ -33,15 +43,17 @@ class ConditionalTransport:
        that have the target labels, interactions of attributes included.
     2. $z' = \Pi(x + W_A^\top c)$: the smallest correction after which the probes read what they should. The logit of
        an edited attribute goes to the quantile of the target class that it had in its own (monotone transport), at
-       least to the `floor` quantile. The logit of any other attribute may move, but not below a margin $\mu$ on the
-       side of 0 where it was: it ends at $\pm\max(\pm\ell(x), \min(\pm\ell(z), \mu))$, $\pm$ its sign before.
+       least to the `floor` quantile, and beyond by as much as another classifier would see less of the correction
+       (division by the probe's reliability, Spearman, 1904, https://doi.org/10.2307/1412159). The logit of any other
+       attribute may move, but not below a margin $\mu$ on the side of 0 where it was: it ends at
+       $\pm\max(\pm\ell(x), \min(\pm\ell(z), \mu))$, $\pm$ its sign before.
 
     Moving along a probe's weights is the shortest way to change what it reads, so it costs little of the energy
     distance to real rows, which is quadratic in the length. Others' logits are met by ridge regression (weight
     $\lambda$), the own one exactly up to the curvature of the sphere, for which there are `ITERATIONS` steps.
 
-    `keep` in [0, 1] walks the front: s from 0.85 to 0.6, $\mu$ from 0.2 to 0.8 standard deviations, $\lambda$ from 0.3
-    to 0.03 of the squared weights. 0 is *faithful* (the distribution first), 1 *controlled* (other predictions held).
+    `keep` in [0, 1] walks the front by s (`SHARE`), $\mu$ (`MARGIN`), $\lambda$ (`RIDGE`) and `PUSH`: 0 is *faithful*
+    (the distribution first), 1 *controlled* (other predictions held).
     """
 
     means: LabelMeans
@@ -54,6 +66,8 @@ class ConditionalTransport:
     """Of the coarse cross-fitted logits of the train rows without and with each attribute."""
     spread: Float64[np.ndarray, "K 2"]
     """Factors that make up for the spread that the corrections cost, by attribute and target value."""
+    reliability: Float64[np.ndarray, " K"]
+    """Cosine of each coarse probe with the direction that ever more train rows would give."""
     keep: float = 0.5
     floor: float = FLOOR
 
@@ -88,6 +102,7 @@ class ConditionalTransport:
                 ]
             ),
             spread=np.ones((y.shape[1], 2)),
+            reliability=_reliability(z, y, identities, seed),
             keep=keep,
             floor=floor,
         )
@@ -111,8 +126,7 @@ class ConditionalTransport:
             return out
         z, y, target, flips = z[rows], y[rows], target[rows], flips[rows]
         factors = np.prod(np.where(flips, self.spread[np.arange(y.shape[1]), target], 1.0), axis=1)
-        share = 0.85 - 0.25 * self.keep
-        x = project(z + share * self.means.move(z, y, target, factors))
+        x = project(z + self._at(SHARE) * self.means.move(z, y, target, factors))
         read = x @ self.weights.T
         goals = self._goals(z, read + self.offsets, y, target)
         coefficients = np.empty_like(goals)
@@ -133,7 +147,7 @@ class ConditionalTransport:
         """Logits to end at."""
         before = z @ self.weights.T + self.offsets
         sign = np.where(before < 0, -1.0, 1.0)
-        margin = (0.2 + 0.6 * self.keep) * self.deviations
+        margin = self._at(MARGIN) * self.deviations
         goals = sign * np.maximum(sign * moved, np.minimum(sign * before, margin))
         for k in range(y.shape[1]):
             for value in (0, 1):
@@ -141,8 +155,15 @@ class ConditionalTransport:
                 own, other = self.quantiles[k, 1 - value], self.quantiles[k, value]
                 carried = transport(before[rows, k], own, other)
                 least = np.quantile(other, self.floor if value else 1 - self.floor)
-                goals[rows, k] = np.maximum(carried, least) if value else np.minimum(carried, least)
+                goal = np.maximum(carried, least) if value else np.minimum(carried, least)
+                short = goal - moved[rows, k]
+                push = self._at(PUSH) * (1 / self.reliability[k] - 1)
+                goals[rows, k] = goal + push * (np.maximum if value else np.minimum)(short, 0)
         return goals
+
+    def _at(self, points: tuple[float, float, float]) -> float:
+        """Interpolate between the operating points of keep 0, 0.5 and 1."""
+        return float(np.interp(self.keep, (0.0, 0.5, 1.0), points))
 
     def _correction(
         self, read: Float64[np.ndarray, "n 2K"], goals: Float64[np.ndarray, "n 2K"], flips: Bool[np.ndarray, " K"]
@@ -174,7 +195,7 @@ class ConditionalTransport:
         male), moving it alone would take many times the length that it takes by itself, and the spread with it. Then
         the others are held less: the ridge is doubled until no edit is longer than `DETOUR` of its own.
         """
-        ridge, own = 0.3 * 0.1**self.keep * np.diag(gram) * held, np.flatnonzero(~held)
+        ridge, own = self._at(RIDGE) * np.diag(gram) * held, np.flatnonzero(~held)
         for _ in range(MOST_DOUBLINGS):
             inverse = np.linalg.inv(gram + np.diag(ridge))
             c = inverse[:, own]
@@ -209,6 +230,29 @@ class ConditionalTransport:
                 )
                 factors[k, value] = np.sqrt(lost)
         return np.clip(factors, 0.5, 2.0)
+
+
+def _reliability(
+    z: Float64[np.ndarray, "n d"],
+    y: Int8[np.ndarray, "n K"],
+    identities: Int64[np.ndarray, " n"] | None,
+    seed: int,
+) -> Float64[np.ndarray, " K"]:
+    r"""Cosine of the coarse probes with the directions they estimate, from the cosine r of probes of two halves.
+
+    $\sqrt{2r/(1+r)}$: a probe of all rows agrees with another one of as many rows by $2r/(1+r)$ (Spearman, 1910;
+    Brown, 1910), and with what both estimate by its root. At least `LEAST_RELIABLE`; 1 where halves cannot be fitted.
+    """
+    people, who = np.unique(np.arange(len(y)) if identities is None else identities, return_inverse=True)
+    first = (np.random.default_rng(seed).permutation(len(people)) % 2 == 0)[who]
+    halves = (first, ~first)
+    if any((y[half].min(axis=0) == y[half].max(axis=0)).any() for half in halves if half.any()) or first.all():
+        return np.ones(y.shape[1])
+    one, other = (LinearClassifier.fit(z[half], y[half], PENALTY).weights for half in halves)
+    r = (one * other).sum(axis=1) / (np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1))
+    r = np.maximum(r, 0)
+    reliability: Float64[np.ndarray, " K"] = np.maximum(np.sqrt(2 * r / (1 + r)), LEAST_RELIABLE)
+    return reliability
 
 
 def _unexplained(x: Float64[np.ndarray, "n d"], labels: Int8[np.ndarray, "n K"]) -> float:
