@@ -205,7 +205,7 @@ def _fit(
     else:
         name, chosen = STARTS[model.start], {}
     (form,) = closed_forms(*arrays(train_rows), keep=model.keep, seed=seed, names={name}).values()
-    weights = {key: torch.from_numpy(np.ascontiguousarray(value)) for key, value in to_arrays(form).items()}
+    weights = {key: torch.from_numpy(np.array(value)) for key, value in to_arrays(form).items()}
     checkpoint = seen.checkpoint(config, weights=weights, epoch=0, choice=chosen)
     folder.save(checkpoint, best=True, keep=False)
     seen.record(folder, config, "finished", "cpu", 0, time.perf_counter() - started)
