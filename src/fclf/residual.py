@@ -36,7 +36,9 @@ TEMPERATURE = 0.2
 START_WEIGHT = 0.3
 """Of the squared distance to the start's destinations, in units of the spread of the rows."""
 HELD_WEIGHT = 0.3
-"""Of what others' logits lose, against that of the own logit."""
+"""Of what others' logits lose, against that of the own logit; ten times as much at `keep` 1 as at 0, as of the start."""
+SOURCE_WEIGHT = 1.0
+"""Of what an edit's cosine with its source loses on that with the nearest other row."""
 
 
 @dataclass(frozen=True)
@@ -72,11 +74,13 @@ def learn_residual(
     follows the whole rollout from row to destination x, and lowers by AdamW
 
     $$\frac{1}{2K}\sum_g E_g + \sum_{ip} \bigl(h_{ip}\,(\ell_{ip}(x) - \ell_{ip}(e))^2\bigr)/n
-    + w_h\,H + w_s\,\|x - e\|^2/\sigma^2$$
+    + w_h\,H + w_s\,\|x - e\|^2/\sigma^2 + L$$
 
     with the energy distance $E_g$ of a group to *real* rows (`losses.transport.attribute_weights`; embeddings in units
     of their spread $\sigma$ beside their labels), the logits $\ell$ of the edited attribute, the start's destination e,
-    and `losses.transport.held_logits` H of the others down to the margin of `model.keep`.
+    `losses.transport.held_logits` H of the others down to the margin of `model.keep`, and L, what the edit's cosine with
+    its source, in what the probes do not read, loses of its lead on that with the nearest other row. L is what keeps
+    rank 1: an energy distance does not see who is who.
 
     Args:
         start: fitted on the same rows.
@@ -97,6 +101,13 @@ def learn_residual(
     residual = ChangeResidual(_tensor(z.mean(axis=0)), spread, k, hidden=model.hidden_dim, rank=model.rank, seed=seed)
     field, alone = ChangeField(start, residual), ChangeField(start)
     optimizer = torch.optim.AdamW(residual.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    centre, basis = _tensor(z.mean(axis=0)), torch.linalg.qr(probes.weights.T)[0]
+
+    def rest(x: Float[Tensor, "m d"]) -> Float[Tensor, "m d"]:
+        """Directions from the mean, without what the probes read."""
+        x = x - centre
+        return torch.nn.functional.normalize(x - (x @ basis) @ basis.T, dim=1)
+
     margin = torch.full((2 * k,), 0.2 + 0.6 * model.keep)
     for number in range(model.residual_steps):
         for group in optimizer.param_groups:
@@ -112,6 +123,7 @@ def learn_residual(
         end = _rollout(field, begin, condition)
         own = change.abs().repeat(1, 2)
         read = probes(end)
+        found, lost = (_leads(rest(x), rest(begin), rest(rows[real]), source, real) for x in (end, kept_end))
         a, b = attribute_weights(goal, change, labels[real], TEMPERATURE)
         energy = weighted_energy(
             torch.cat([end / sigma, goal], dim=1), torch.cat([rows[real] / sigma, labels[real]], dim=1), a, b
@@ -119,7 +131,8 @@ def learn_residual(
         loss = (
             energy.mean()
             + ((read - wanted).square() * own).sum(dim=1).mean()
-            + HELD_WEIGHT * held_logits(read, before, margin, 1 - own)
+            + HELD_WEIGHT * 10 ** (model.keep - 0.5) * held_logits(read, before, margin, 1 - own)
+            + SOURCE_WEIGHT * (lost - found).clamp_min(0).mean()
             + START_WEIGHT * ((end - kept_end) / sigma).square().sum(dim=1).mean()
         )
         value = float(loss.detach())
@@ -153,6 +166,19 @@ def _rollout(field: ChangeField, z: Float[Tensor, "m d"], condition: Float[Tenso
     for _ in range(ROLLOUT_STEPS):
         z = step(field, z, condition, 1 / ROLLOUT_STEPS, "heun")
     return z
+
+
+def _leads(
+    end: Float[Tensor, "m d"],
+    begin: Float[Tensor, "m d"],
+    others: Float[Tensor, "r d"],
+    source: NDArray[np.intp],
+    other: NDArray[np.intp],
+) -> Float[Tensor, " m"]:
+    """By how much the cosine of an edit with its source leads that with the nearest of the other rows."""
+    cosine = end @ others.T
+    same = torch.from_numpy(source[:, None] == other)
+    return (end * begin).sum(dim=1) - cosine.masked_fill(same, -1.0).amax(dim=1)
 
 
 def _draw_edits(

@@ -51,6 +51,8 @@ class Trial(Model):
     """Score above that of the candidate that it has to beat, for those that must beat one clearly."""
     error: float | None = None
     """Jackknife standard error of that difference, over val people."""
+    behind: tuple[str, ...] = ()
+    """Measures in which it is clearly behind that candidate."""
 
 
 class Choice(Model):
@@ -88,6 +90,16 @@ class _Scores:
             parts += [self.gap_closed, self.rank1]  # without the first the second would pay for standing still
         total: Statistic = np.sum([part for part in parts if np.isfinite(part[0])], axis=0)
         return total
+
+    def behind(self, rival: _Scores, real: float) -> tuple[str, ...]:
+        """Measures of which more is lost than their standard error and `TOLERANCE`."""
+        found = []
+        for name, label in LABELS.items():
+            most = real if name in ("success", "worst") else np.inf
+            lost = np.minimum(getattr(rival, name), most) - np.minimum(getattr(self, name), most)
+            if lost[0] > max(standard_error(lost[1:]) or 0.0, TOLERANCE):
+                found.append(label)
+        return tuple(found)
 
 
 @dataclass(frozen=True)
@@ -220,7 +232,8 @@ def choose(
     pay for standing still.
 
     What is learned has to beat what it would replace by more than one jackknife standard error of the difference over
-    the val people: personal effects the best closed form, and a residual whichever of the two it starts from.
+    the val people, and may not be behind it in any one measure by more than its standard error (and `TOLERANCE`):
+    personal effects the best closed form, and a residual whichever of the two it starts from.
 
     Args:
         train: rows to fit on.
@@ -241,6 +254,7 @@ def choose(
     real = float(np.mean([bout.real_success(val) for bout, _ in bouts]))
     names = None if start is None else {start, PERSONAL} if start == STARTS["transport"] else {start}
     forms = [closed_forms(*arrays(half), keep=keep, seed=seed, names=names) for _, half in bouts]
+    measured: dict[str, _Scores] = {}
     scores: dict[str, Statistic] = {}
     trials: dict[str, Trial] = {}
 
@@ -248,10 +262,12 @@ def choose(
         """Whether a candidate beats its rival clearly."""
         found = _Scores.mean([bout.judged(edit) for (bout, _), edit in zip(bouts, edits, strict=True)])
         scores[name] = found.score(keep, real)
+        measured[name] = found
         above = None if rival is None else scores[name] - scores[rival]
         error = None if above is None else standard_error(above[1:])
-        trials[name] = _trial(name, found, scores[name], above, error)
-        return above is not None and error is not None and float(above[0]) > error
+        behind = () if rival is None else found.behind(measured[rival], real)
+        trials[name] = _trial(name, found, scores[name], above, error, behind)
+        return above is not None and error is not None and float(above[0]) > error and not behind
 
     for name in forms[0]:
         if name != PERSONAL:
@@ -283,7 +299,9 @@ def arrays(rows: EmbeddingSet) -> tuple[NDArray[np.float64], NDArray[np.int8], N
     return rows.embeddings.astype(np.float64), np.asarray(rows.attributes), rows.identities
 
 
-def _trial(name: str, found: _Scores, score: Statistic, above: Statistic | None, error: float | None) -> Trial:
+def _trial(
+    name: str, found: _Scores, score: Statistic, above: Statistic | None, error: float | None, behind: tuple[str, ...]
+) -> Trial:
     kept, closed = float(found.kept[0]), float(found.gap_closed[0])
     return Trial(
         name=name,
@@ -295,6 +313,7 @@ def _trial(name: str, found: _Scores, score: Statistic, above: Statistic | None,
         score=float(score[0]),
         above=None if above is None else float(above[0]),
         error=error,
+        behind=behind,
     )
 
 
@@ -309,24 +328,19 @@ def _reason(chosen: str, best: str, trials: dict[str, Trial], rows: int, keep: f
     text += f" at keep {keep:g}."
     beaten = [trial for trial in trials.values() if trial.above is not None]
     if beaten:
-        errors = ["unknown" if trial.error is None else f"{trial.error:.4f}" for trial in beaten]
-        listed = ", ".join(
-            f"{trial.name} {trial.above:+.4f} (standard error {error})"
-            for trial, error in zip(beaten, errors, strict=True)
-        )
-        text += f" Learned, to be taken where more than one standard error above what it starts from: {listed}."
+        listed = ", ".join(f"{trial.name} {_above(trial)}" for trial in beaten)
+        text += f" Learned, taken where more than a standard error above its start and behind it in nothing: {listed}."
     return text
 
 
+def _above(trial: Trial) -> str:
+    error = "unknown" if trial.error is None else f"{trial.error:.4f}"
+    return f"{trial.above:+.4f} (standard error {error}{'; behind in ' * bool(trial.behind)}{', '.join(trial.behind)})"
+
+
 def _text(trial: Trial) -> str:
-    parts = {
-        "success": trial.success,
-        "worst": trial.worst,
-        "kept": trial.kept,
-        "gap closed": trial.gap_closed,
-        "rank 1": trial.rank1,
-    }
-    return ", ".join(f"{name} {value:.3f}" for name, value in parts.items() if value is not None)
+    parts = {label: getattr(trial, name) for name, label in LABELS.items()}
+    return ", ".join(f"{label} {value:.3f}" for label, value in parts.items() if value is not None)
 
 
 def _halves(train: EmbeddingSet, seed: int) -> tuple[EmbeddingSet, EmbeddingSet]:
