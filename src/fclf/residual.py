@@ -36,7 +36,7 @@ TEMPERATURE = 0.2
 START_WEIGHT = 0.3
 """Of the squared distance to the start's destinations, in units of the spread of the rows."""
 HELD_WEIGHT = 0.3
-"""Of what others' logits lose, against that of the own logit; ten times as much at `keep` 1 as at 0, as of the start."""
+"""Of what others' logits lose, at `keep` 0.5; ten times as much at 1 as at 0, as the start weighs them."""
 SOURCE_WEIGHT = 1.0
 """Of what an edit's cosine with its source loses on that with the nearest other row."""
 
@@ -78,9 +78,9 @@ def learn_residual(
 
     with the energy distance $E_g$ of a group to *real* rows (`losses.transport.attribute_weights`; embeddings in units
     of their spread $\sigma$ beside their labels), the logits $\ell$ of the edited attribute, the start's destination e,
-    `losses.transport.held_logits` H of the others down to the margin of `model.keep`, and L, what the edit's cosine with
-    its source, in what the probes do not read, loses of its lead on that with the nearest other row. L is what keeps
-    rank 1: an energy distance does not see who is who.
+    `losses.transport.held_logits` H of the others down to the margin of `model.keep`, and L, what the edit's cosine
+    with its source, in what the probes do not read, loses of its lead on that with the nearest other row. L is what
+    keeps rank 1: an energy distance does not see who is who.
 
     Args:
         start: fitted on the same rows.

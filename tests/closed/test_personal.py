@@ -3,6 +3,8 @@ import pytest
 
 from fclf.closed.linear import least_squares_effects, project
 from fclf.closed.personal import FOLDS, PersonalEffects, _pairs
+from fclf.closed.state import from_arrays, to_arrays
+from fclf.closed.transport import ConditionalTransport
 from fclf.data.planted import planted
 
 
@@ -98,3 +100,21 @@ def test_same_seed_same_bits(known):
     z, y, person, _ = known
     first, second = (PersonalEffects.fit(rest_of(z, y), y, person, seed=3) for _ in range(2))
     np.testing.assert_array_equal(first.effects, second.effects)
+
+
+def test_conditional_transport_with_personal_effects_is_arrays_too():
+    data = planted(3000, 16, seed=1)[0]
+    rows = data.part("train")
+    z, y = rows.embeddings.astype(np.float64), rows.attributes
+    plain = ConditionalTransport.fit(z, y, rows.identities)
+    personal = plain.with_personal_effects(z, y, rows.identities)
+    assert personal.personal.gain > 0
+    assert plain.with_personal_effects(z, y, None) is plain  # nobody to learn it from
+    target = y.copy()
+    target[:, 1] = 1 - target[:, 1]
+    ends = personal(z, y, target)
+    assert np.abs(ends - plain(z, y, target)).max() > 1e-3
+    for form in (plain, personal):
+        again = from_arrays(to_arrays(form))
+        assert (again(z, y, target) == form(z, y, target)).all()
+    assert (personal(z, y, y) == z).all()

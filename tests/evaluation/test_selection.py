@@ -128,8 +128,12 @@ def trial_of(choice, name):
 
 
 def test_what_is_learned_is_chosen_where_it_is_clearly_better(data, monkeypatch):
-    among(monkeypatch, weak=lambda z, y: Shift(effects(z, y), 0.5))
-    strong = learned_as(lambda start, rows, amount: Shift(start.effects, 0.5 + 0.5 * amount))
+    def leaking(z, y, share):
+        own = effects(z, y)
+        return Shift(own + share * np.roll(own, 1, axis=0))
+
+    among(monkeypatch, weak=lambda z, y: leaking(z, y, 0.5))
+    strong = learned_as(lambda start, rows, amount: leaking(rows.embeddings, rows.attributes, 0.5 * (1 - amount)))
     found = choose(data.part("train"), data.part("val"), keep=0.5, learn=strong)
     assert (found.start, found.amount) == ("weak", 1.0)
     assert found.chosen == "weak + residual x1"

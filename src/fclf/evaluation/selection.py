@@ -32,6 +32,9 @@ AMOUNTS = (0.5, 1.0)
 """Of a residual."""
 MIN_PEOPLE = 6
 """Fewest people with and without each attribute among whom halves can be judged."""
+LABELS = {"success": "success", "worst": "worst", "kept": "kept", "gap_closed": "gap closed", "rank1": "rank 1"}
+TOLERANCE = 0.002
+"""By which any one measure may fall whatever its standard error: less is nothing to a user."""
 
 Learn = Callable[[ClosedForm, EmbeddingSet], Callable[[float], ClosedForm]]
 """Trains a residual of a start on rows, and gives the edits with an amount of it."""
