@@ -325,7 +325,7 @@ def test_a_missing_kind_is_named_with_the_choices():
         ("training.learning_rate=0.1", "training.learning_rate"),
         ("training.evaluate_every=0", "training.evaluate_every"),
         ("loss.lambda_identity=0.5", "loss.lambda_identity"),
-        ("loss.contrastive.kind=pairwise_mse", "loss.contrastive.kind"),
+        ("loss.lambda_curl=0.1", "loss.lambda_curl"),
         ("inference.silhouette_by_target=0.4", "inference.silhouette_by_target"),
     ],
 )

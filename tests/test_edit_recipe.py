@@ -196,6 +196,13 @@ def test_a_loss_that_is_not_a_number_leaves_a_run_that_failed(embeddings, tmp_pa
     assert json.loads((tmp_path / "run.json").read_text())["state"] == "failed"
 
 
+def test_there_is_no_epoch_to_stop_on(embeddings, tmp_path, capsys):
+    arguments = ["--embeddings", str(embeddings), "--output-dir", str(tmp_path / "run"), "--stop-on", "collapse"]
+    assert main(["train", *arguments]) == 2
+    assert "no epochs to stop at" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 def test_progress_runs_to_the_end_of_the_bar(embeddings, tmp_path):
     seen = []
     train(EmbeddingSet.load(embeddings), load_config("edit", list(FEW_STEPS[1:])), tmp_path, on_epoch=seen.append)

@@ -98,6 +98,8 @@ def train(
         NonFiniteLossError: if the loss stops being a number; the checkpoints of earlier epochs stay.
         VerdictError: if training is stopped by `stop_on`; all checkpoints stay.
     """
+    if stop_on and isinstance(config.model, ChangeModelConfig):
+        raise InputError("--stop-on: a field on the change has no epochs to stop at. Leave the option out.")
     if stop_on and (monitor is None or not config.training.evaluate_every):
         raise InputError("--stop-on needs evaluations: --set training.evaluate_every=1 makes one after every epoch.")
     if config.data.attributes is not None:
