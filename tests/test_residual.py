@@ -28,9 +28,9 @@ def rows():
 
 @pytest.fixture(scope="module")
 def start(rows):
-    """A closed form that goes half the way."""
-    z, y = rows[0]
-    return Shift(least_squares_effects(z, y)[1], 0.5)
+    """A closed form that moves rows along other attributes too."""
+    effects = least_squares_effects(*rows[0])[1]
+    return Shift(effects + 0.5 * np.roll(effects, 1, axis=0))
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +106,32 @@ def test_forty_attributes_need_no_other_case():
     found = learn_residual(start, z, y, ChangeModelConfig(residual_steps=2))
     assert found.turning.shape == (40, 16)
     assert all(torch.isfinite(p).all() for p in found.parameters())
+
+
+def test_the_lead_of_a_source_and_the_spread_of_a_group_recomputed_by_hand(random_unit):
+    end, begin, others = random_unit(4, 5, 0), random_unit(4, 5, 1), random_unit(6, 5, 2)
+    source, other = np.array([3, 1, 7, 3]), np.array([0, 3, 3, 5, 1, 2])
+    found = residual_module._leads(end, begin, others, source, other)
+    for i in range(4):
+        nearest = max(float(end[i] @ others[j]) for j in range(6) if other[j] != source[i])
+        assert float(found[i]) == pytest.approx(float(end[i] @ begin[i]) - nearest)
+    variances = residual_module._variance(end, 1)
+    for group in (0, 1):
+        assert float(variances[group]) == pytest.approx(end[2 * group : 2 * group + 2].numpy().var(0, ddof=1).sum())
+
+
+def test_the_spread_stays_that_of_the_start(rows, start, learned, monkeypatch):
+    z, y = rows[1]
+    plan = plan_edits(y, ("A", "B", "C", "D", "E"))
+
+    def off(residual):
+        ends = [
+            edits_of(ChangeField(start, r), HEUN)(z[plan.source], plan.original, plan.target) for r in (None, residual)
+        ]
+        groups = [plan.flips[:, k] & (plan.target[:, k] == v) for k in range(5) for v in (0, 1)]
+        return np.mean([abs(np.log(ends[1][g].var(axis=0).sum() / ends[0][g].var(axis=0).sum())) for g in groups])
+
+    monkeypatch.setattr(residual_module, "SPREAD_WEIGHT", 0.0)
+    free = learn_residual(start, *rows[0], MODEL)
+    assert off(learned) < 0.03
+    assert off(learned) < off(free)

@@ -39,6 +39,8 @@ HELD_WEIGHT = 0.3
 """Of what others' logits lose, at `keep` 0.5; ten times as much at 1 as at 0, as the start weighs them."""
 SOURCE_WEIGHT = 1.0
 """Of what an edit's cosine with its source loses on that with the nearest other row."""
+SPREAD_WEIGHT = 1.0
+"""Of the mean change of the logarithm of a group's variance."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,14 @@ def learn_residual(
     follows the whole rollout from row to destination x, and lowers by AdamW
 
     $$\frac{1}{2K}\sum_g E_g + \sum_{ip} \bigl(h_{ip}\,(\ell_{ip}(x) - \ell_{ip}(e))^2\bigr)/n
-    + w_h\,H + w_s\,\|x - e\|^2/\sigma^2 + L$$
+    + w_h\,H + w_s\,\|x - e\|^2/\sigma^2 + L + V$$
 
     with the energy distance $E_g$ of a group to *real* rows (`losses.transport.attribute_weights`; embeddings in units
     of their spread $\sigma$ beside their labels), the logits $\ell$ of the edited attribute, the start's destination e,
     `losses.transport.held_logits` H of the others down to the margin of `model.keep`, and L, what the edit's cosine
     with its source, in what the probes do not read, loses of its lead on that with the nearest other row. L is what
-    keeps rank 1: an energy distance does not see who is who.
+    keeps rank 1: an energy distance does not see who is who. V is what the variance of a group's edits changes from
+    the start's, the mean of $|\log|$ of the ratio: on a cone the energy distance hardly sees that either.
 
     Args:
         start: fitted on the same rows.
@@ -133,6 +136,7 @@ def learn_residual(
             + ((read - wanted).square() * own).sum(dim=1).mean()
             + HELD_WEIGHT * 10 ** (model.keep - 0.5) * held_logits(read, before, margin, 1 - own)
             + SOURCE_WEIGHT * (lost - found).clamp_min(0).mean()
+            + SPREAD_WEIGHT * (_variance(end, k) / _variance(kept_end, k)).log().abs().mean()
             + START_WEIGHT * ((end - kept_end) / sigma).square().sum(dim=1).mean()
         )
         value = float(loss.detach())
@@ -166,6 +170,11 @@ def _rollout(field: ChangeField, z: Float[Tensor, "m d"], condition: Float[Tenso
     for _ in range(ROLLOUT_STEPS):
         z = step(field, z, condition, 1 / ROLLOUT_STEPS, "heun")
     return z
+
+
+def _variance(x: Float[Tensor, "m d"], attributes: int) -> Float[Tensor, " 2K"]:
+    """Of the edits of each attribute and direction, which `_draw_edits` draws one after another."""
+    return x.reshape(2 * attributes, -1, x.shape[1]).var(dim=1).sum(dim=1).clamp_min(torch.finfo(x.dtype).tiny)
 
 
 def _leads(

@@ -183,6 +183,25 @@ def test_no_measure_may_pay_for_another(data, monkeypatch):
     assert "behind in kept" in found.reason
 
 
+def test_a_spread_that_is_not_that_of_real_rows_is_behind(data, monkeypatch):
+    """The score hardly sees a tenth more spread, which no verdict on the table forgives."""
+    among(monkeypatch, good=lambda z, y: Shift(effects(z, y)))
+
+    def wide(start, rows, amount):
+        def edit(z, y, target):
+            ends = start(z, y, target)
+            noise = np.random.default_rng(0).normal(size=z.shape) / np.sqrt(z.shape[1])
+            return project(ends + 0.5 * amount * noise)
+
+        return edit
+
+    found = choose(data.part("train"), data.part("val"), keep=0.5, learn=learned_as(wide))
+    plain = trial_of(found, "good")
+    assert found.chosen == "good"
+    assert trial_of(found, "x1").variance_ratio > plain.variance_ratio + 0.02
+    assert "variance ratio" in trial_of(found, "x1").behind
+
+
 def test_a_named_start_is_the_only_closed_form(data):
     found = choose(data.part("train"), data.part("val"), keep=0.5, start="affine")
     assert (found.chosen, found.start) == ("affine", "affine")

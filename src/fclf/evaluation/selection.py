@@ -13,12 +13,13 @@ from fclf.closed.candidates import PERSONAL, STARTS, closed_forms
 from fclf.closed.linear import ClosedForm
 from fclf.data.embeddings import EmbeddingSet
 from fclf.evaluation.edits import Group, comparable_groups, plan_edits
+from fclf.evaluation.groups import variance
 from fclf.evaluation.jackknife import Blocks, Statistic, divide, leave_out, leave_out_pairs, standard_error
 from fclf.evaluation.judges import LinearJudge, Standardiser, cell_shares
 from fclf.evaluation.pooling import mean_defined
 from fclf.evaluation.readings import Model
 from fclf.evaluation.retrieval import rank_one
-from fclf.evaluation.spread import distances, mean_distance_within
+from fclf.evaluation.spread import distances, mean_distance_within, total_variance
 
 __all__ = ["Choice", "Trial", "arrays", "choose"]
 
@@ -35,6 +36,9 @@ MIN_PEOPLE = 6
 LABELS = {"success": "success", "worst": "worst", "kept": "kept", "gap_closed": "gap closed", "rank1": "rank 1"}
 TOLERANCE = 0.002
 """By which any one measure may fall whatever its standard error: less is nothing to a user."""
+SPREAD_TOLERANCE = 0.01
+"""The same, of the distance of the logarithm of the variance ratio to 0."""
+TINY = float(np.finfo(np.float64).tiny)
 
 Learn = Callable[[ClosedForm, EmbeddingSet], Callable[[float], ClosedForm]]
 """Trains a residual of a start on rows, and gives the edits with an amount of it."""
@@ -49,6 +53,8 @@ class Trial(Model):
     kept: float | None
     gap_closed: float | None
     rank1: float
+    variance_ratio: float | None
+    """Mean over groups, against the referees' real rows; it does not count in the score."""
     score: float
     above: float | None = None
     """Score above that of the candidate that it has to beat, for those that must beat one clearly."""
@@ -82,6 +88,7 @@ class _Scores:
     kept: Statistic
     gap_closed: Statistic
     rank1: Statistic
+    variance_ratio: Statistic
 
     @classmethod
     def mean(cls, both: list[_Scores]) -> _Scores:
@@ -102,6 +109,10 @@ class _Scores:
             lost = np.minimum(getattr(rival, name), most) - np.minimum(getattr(self, name), most)
             if lost[0] > max(standard_error(lost[1:]) or 0.0, TOLERANCE):
                 found.append(label)
+        mine, its = (np.abs(np.log(np.maximum(x.variance_ratio, TINY))) for x in (self, rival))
+        off = mine - its
+        if off[0] > max(standard_error(off[1:]) or 0.0, SPREAD_TOLERANCE):
+            found.append("variance ratio")
         return tuple(found)
 
 
@@ -182,6 +193,7 @@ class _Bout:
             kept=divide(stayed, held),
             gap_closed=self._gap_closed(edited),
             rank1=self.blocks.mean(hits, self.number),
+            variance_ratio=self._variance_ratio(edited),
         )
 
     def _share(self, right: NDArray[np.bool_], rows: NDArray[np.bool_]) -> Statistic:
@@ -196,6 +208,15 @@ class _Bout:
         ]
         gap: Statistic = 1 - divide(*weighted)
         return gap if self.groups else np.full(self.blocks.count + 1, np.nan)
+
+    def _variance_ratio(self, edited: Float64[np.ndarray, "m d"]) -> Statistic:
+        if not self.groups:
+            return np.full(self.blocks.count + 1, np.nan)
+        ratios = [
+            variance(edited[g.edits], self.blocks, self.number[g.edits]) / total_variance(self.real[g.real])
+            for g in self.groups
+        ]
+        return mean_defined(np.stack(ratios))
 
     def _energies(self, x: Float64[np.ndarray, "m d"]) -> list[Statistic]:
         """Energy distance of each group to the referees' real rows."""
@@ -313,6 +334,7 @@ def _trial(
         kept=None if np.isnan(kept) else kept,
         gap_closed=None if np.isnan(closed) else closed,
         rank1=float(found.rank1[0]),
+        variance_ratio=None if np.isnan(found.variance_ratio[0]) else float(found.variance_ratio[0]),
         score=float(score[0]),
         above=None if above is None else float(above[0]),
         error=error,
