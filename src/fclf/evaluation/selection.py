@@ -38,6 +38,8 @@ TOLERANCE = 0.002
 """By which any one measure may fall whatever its standard error: less is nothing to a user."""
 SPREAD_TOLERANCE = 0.01
 """The same, of the distance of the logarithm of the variance ratio to 0."""
+CLEARLY = 2.0
+"""Standard errors of a loss in one measure: with six of them, chance alone passes one error for most candidates."""
 TINY = float(np.finfo(np.float64).tiny)
 
 Learn = Callable[[ClosedForm, EmbeddingSet], Callable[[float], ClosedForm]]
@@ -102,16 +104,16 @@ class _Scores:
         return total
 
     def behind(self, rival: _Scores, real: float) -> tuple[str, ...]:
-        """Measures of which more is lost than their standard error and `TOLERANCE`."""
+        """Measures of which more is lost than two standard errors and `TOLERANCE`."""
         found = []
         for name, label in LABELS.items():
             most = real if name in ("success", "worst") else np.inf
             lost = np.minimum(getattr(rival, name), most) - np.minimum(getattr(self, name), most)
-            if lost[0] > max(standard_error(lost[1:]) or 0.0, TOLERANCE):
+            if lost[0] > max(CLEARLY * (standard_error(lost[1:]) or 0.0), TOLERANCE):
                 found.append(label)
         mine, its = (np.abs(np.log(np.maximum(x.variance_ratio, TINY))) for x in (self, rival))
         off = mine - its
-        if off[0] > max(standard_error(off[1:]) or 0.0, SPREAD_TOLERANCE):
+        if off[0] > max(CLEARLY * (standard_error(off[1:]) or 0.0), SPREAD_TOLERANCE):
             found.append("variance ratio")
         return tuple(found)
 
@@ -256,8 +258,8 @@ def choose(
     pay for standing still.
 
     What is learned has to beat what it would replace by more than one jackknife standard error of the difference over
-    the val people, and may not be behind it in any one measure by more than its standard error (and `TOLERANCE`):
-    personal effects the best closed form, and a residual whichever of the two it starts from.
+    the val people, and may not be behind it in any one measure by more than two of its standard errors (and
+    `TOLERANCE`), the distance of the variance ratio to 1 included: personal effects the best closed form, and a residual whichever of the two it starts from.
 
     Args:
         train: rows to fit on.
@@ -354,7 +356,7 @@ def _reason(chosen: str, best: str, trials: dict[str, Trial], rows: int, keep: f
     beaten = [trial for trial in trials.values() if trial.above is not None]
     if beaten:
         listed = ", ".join(f"{trial.name} {_above(trial)}" for trial in beaten)
-        text += f" Learned, taken where more than a standard error above its start and behind it in nothing: {listed}."
+        text += f" Learned, taken where more than a standard error above its start and clearly behind it in nothing: {listed}."
     return text
 
 
