@@ -34,8 +34,8 @@ AMOUNTS = (0.5, 1.0)
 MIN_PEOPLE = 6
 """Fewest people with and without each attribute among whom halves can be judged."""
 LABELS = {"success": "success", "worst": "worst", "kept": "kept", "gap_closed": "gap closed", "rank1": "rank 1"}
-TOLERANCE = 0.002
-"""By which any one measure may fall whatever its standard error: less is nothing to a user."""
+TOLERANCE = {"success": 0.002, "worst": 0.008, "kept": 0.002, "gap_closed": 0.002, "rank1": 0.002}
+"""By which a measure may fall whatever its standard error: less is nothing to a user. The worst cell is one of 2K."""
 SPREAD_TOLERANCE = 0.01
 """The same, of the distance of the logarithm of the variance ratio to 0."""
 CLEARLY = 2.0
@@ -109,7 +109,7 @@ class _Scores:
         for name, label in LABELS.items():
             most = real if name in ("success", "worst") else np.inf
             lost = np.minimum(getattr(rival, name), most) - np.minimum(getattr(self, name), most)
-            if lost[0] > max(CLEARLY * (standard_error(lost[1:]) or 0.0), TOLERANCE):
+            if lost[0] > max(CLEARLY * (standard_error(lost[1:]) or 0.0), TOLERANCE[name]):
                 found.append(label)
         mine, its = (np.abs(np.log(np.maximum(x.variance_ratio, TINY))) for x in (self, rival))
         off = mine - its
@@ -258,8 +258,9 @@ def choose(
     pay for standing still.
 
     What is learned has to beat what it would replace by more than one jackknife standard error of the difference over
-    the val people, and may not be behind it in any one measure by more than two of its standard errors (and
-    `TOLERANCE`), the distance of the variance ratio to 1 included: personal effects the best closed form, and a residual whichever of the two it starts from.
+    the val people: personal effects the best closed form, and a residual whichever of the two it starts from. And it
+    may not be behind in any one measure, the distance of the variance ratio to 1 included, by more than two standard
+    errors and a tolerance.
 
     Args:
         train: rows to fit on.
@@ -356,7 +357,7 @@ def _reason(chosen: str, best: str, trials: dict[str, Trial], rows: int, keep: f
     beaten = [trial for trial in trials.values() if trial.above is not None]
     if beaten:
         listed = ", ".join(f"{trial.name} {_above(trial)}" for trial in beaten)
-        text += f" Learned, taken where more than a standard error above its start and clearly behind it in nothing: {listed}."
+        text += f" Learned, taken where a standard error above its start and clearly behind in nothing: {listed}."
     return text
 
 
