@@ -316,3 +316,31 @@ def test_a_missing_kind_is_named_with_the_choices():
     message = error_of({"loss": {"contrastive": {"agreement": 1}}})
     assert "loss.contrastive.kind" in message
     assert "pairwise_mse" in message
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [
+        ("training.num_epochs=7", "training.num_epochs"),
+        ("training.learning_rate=0.1", "training.learning_rate"),
+        ("training.evaluate_every=0", "training.evaluate_every"),
+        ("loss.lambda_identity=0.5", "loss.lambda_identity"),
+        ("loss.lambda_curl=0.1", "loss.lambda_curl"),
+        ("inference.silhouette_by_target=0.4", "inference.silhouette_by_target"),
+    ],
+)
+def test_what_a_field_on_the_change_does_not_read_is_refused(override, key):
+    with pytest.raises(InputError, match=re.escape(f"{key}: not read by `model.kind: change`")):
+        load_config("edit", [override])
+
+
+def test_what_a_field_on_the_change_reads_is_accepted_and_read_back():
+    settings = ["training.seed=3", "inference.num_flow_steps=5", "model.residual_steps=0", "model.rank=4"]
+    config = load_config("edit", settings)
+    assert (config.training.seed, config.model.residual_steps, config.model.rank) == (3, 0, 4)
+    assert parse_config(yaml.safe_load(config.to_yaml()), "round trip") == config
+
+
+def test_all_that_is_not_read_is_named_at_once():
+    with pytest.raises(InputError, match=r"loss.temperature, training.alpha: not read"):
+        load_config("edit", ["loss.temperature=0.1", "training.alpha=0.2"])

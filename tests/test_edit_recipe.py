@@ -1,18 +1,26 @@
 """The recipe `edit` as a user types it."""
 
 import json
+import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
-from fclf.checkpoint import Checkpoint
+from fclf import residual as residual_module
+from fclf.checkpoint import Checkpoint, change_weights
 from fclf.cli import main
 from fclf.closed.candidates import STARTS
 from fclf.config import load_config
 from fclf.data.embeddings import EmbeddingSet
 from fclf.data.planted import planted
 from fclf.errors import InputError
+from fclf.evaluation.selection import Choice
+from fclf.field import ChangeField, ChangeResidual
 from fclf.train import train
+
+train_module = sys.modules["fclf.train"]
 
 
 @pytest.fixture(scope="module")
@@ -22,17 +30,21 @@ def embeddings(tmp_path_factory):
     return path
 
 
+FEW_STEPS = ("--set", "model.residual_steps=10")
+CLOSED = "model.residual_steps=0"
+
+
 @pytest.fixture(scope="module")
 def run_dir(embeddings, tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "run"
-    assert main(["train", "--embeddings", str(embeddings), "--output-dir", str(folder)]) == 0
+    assert main(["train", "--embeddings", str(embeddings), "--output-dir", str(folder), *FEW_STEPS]) == 0
     return folder
 
 
 @pytest.fixture(scope="module")
 def transport(embeddings, tmp_path_factory):
     """A checkpoint whose start is conditional transport, whatever the val rows say."""
-    config = load_config("edit", ["model.start=transport"])
+    config = load_config("edit", ["model.start=transport", CLOSED])
     return train(EmbeddingSet.load(embeddings), config, tmp_path_factory.mktemp("transport"))
 
 
@@ -42,12 +54,13 @@ def edit(run_dir, embeddings, output, *more):
 
 
 def test_it_is_the_default_and_says_what_it_chose(embeddings, run_dir, tmp_path, capsys):
-    assert main(["train", "--embeddings", str(embeddings), "--output-dir", str(tmp_path)]) == 0
+    assert main(["train", "--embeddings", str(embeddings), "--output-dir", str(tmp_path), *FEW_STEPS]) == 0
     said = capsys.readouterr().out
     checkpoint = Checkpoint.load(tmp_path)
     assert checkpoint.config.model.kind == "change"
     assert checkpoint.choice["chosen"] in said
     assert "against" in said
+    assert "residual x1" in said
     assert json.loads((tmp_path / "run.json").read_text())["state"] == "finished"
     again = Checkpoint.load(run_dir)
     assert again.weights.keys() == checkpoint.weights.keys()
@@ -55,7 +68,7 @@ def test_it_is_the_default_and_says_what_it_chose(embeddings, run_dir, tmp_path,
 
 
 def test_json_has_the_choice(embeddings, tmp_path, capsys):
-    assert main(["train", "--embeddings", str(embeddings), "--output-dir", str(tmp_path), "--json"]) == 0
+    assert main(["train", "--embeddings", str(embeddings), "--output-dir", str(tmp_path), "--json", *FEW_STEPS]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["choice"]["chosen"] in {trial["name"] for trial in found["choice"]["trials"]}
     assert found["last"] is None
@@ -123,8 +136,84 @@ def test_keep_moves_along_the_front_without_fitting_again(transport, embeddings)
         transport.with_keep(1.5)
 
 
+@pytest.fixture(scope="module")
+def with_residual(transport):
+    """The same checkpoint with a residual that is used by half."""
+    data_mean = torch.zeros(transport.dim)
+    residual = ChangeResidual(data_mean, 0.2, len(transport.attribute_names))
+    torch.nn.init.normal_(residual.outward, std=0.05, generator=torch.Generator().manual_seed(0))
+    start = transport.flow().field.start
+    return replace(transport, weights=change_weights(ChangeField(start, residual, 0.5)))
+
+
+def test_a_residual_is_saved_and_loaded_and_stays_at_another_keep(with_residual, transport, embeddings, tmp_path):
+    with_residual.save(tmp_path / "fclf_best.pt")
+    again = Checkpoint.load(tmp_path)
+    rows = EmbeddingSet.load(embeddings).part("test")
+
+    def ends(checkpoint):
+        return checkpoint.edit(rows, {"Male": 1}).embeddings
+
+    assert (ends(again) == ends(with_residual)).all()
+    assert np.abs(ends(again) - ends(transport)).max() > 1e-3
+    still = rows.attributes[:, 2] == 1
+    assert (ends(again)[still] == rows.embeddings[still]).all()
+    field = again.with_keep(1.0).flow().field
+    assert field.amount == 0.5
+    assert field.start.keep == 1.0
+    assert torch.equal(field.residual.outward, with_residual.flow().field.residual.outward)
+
+
+@pytest.mark.parametrize("lost", ["residual.amount", "residual.outward", "residual.mean"])
+def test_a_residual_that_is_not_whole_is_refused(with_residual, tmp_path, lost):
+    weights = {name: value for name, value in with_residual.weights.items() if name != lost}
+    replace(with_residual, weights=weights).save(tmp_path / "fclf_best.pt")
+    with pytest.raises(InputError, match="do not fit together"):
+        Checkpoint.load(tmp_path)
+
+
+def test_what_the_val_rows_choose_is_what_is_trained_on_all_rows(embeddings, tmp_path, monkeypatch):
+    """Where the choice is a residual, by the rows' verdict, the checkpoint holds it; the same seed, the same bits."""
+
+    def choose(train_rows, val_rows, *, keep, seed, start, learn):
+        assert start is None
+        return Choice(chosen="shift x1 + residual x0.5", start="shift x1", amount=0.5, reason="because", keep=keep)
+
+    monkeypatch.setattr(train_module, "choose", choose)
+    config = load_config("edit", ["model.residual_steps=3", "model.hidden_dim=8", "model.rank=2"])
+    made = [train(EmbeddingSet.load(embeddings), config, tmp_path / name) for name in ("a", "b")]
+    field = made[0].flow().field
+    assert field.amount == 0.5
+    assert field.residual.outward.any()
+    assert field.residual.mix.shape == (8, 2)
+    assert all(torch.equal(made[1].weights[name], value) for name, value in made[0].weights.items())
+
+
+def test_a_loss_that_is_not_a_number_leaves_a_run_that_failed(embeddings, tmp_path, monkeypatch):
+    monkeypatch.setattr(residual_module, "weighted_energy", lambda *_: torch.full((10,), torch.nan))
+    arguments = ["--embeddings", str(embeddings), "--output-dir", str(tmp_path), *FEW_STEPS]
+    assert main(["train", *arguments]) == 3
+    assert json.loads((tmp_path / "run.json").read_text())["state"] == "failed"
+
+
+def test_there_is_no_epoch_to_stop_on(embeddings, tmp_path, capsys):
+    arguments = ["--embeddings", str(embeddings), "--output-dir", str(tmp_path / "run"), "--stop-on", "collapse"]
+    assert main(["train", *arguments]) == 2
+    assert "no epochs to stop at" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_progress_runs_to_the_end_of_the_bar(embeddings, tmp_path):
+    seen = []
+    train(EmbeddingSet.load(embeddings), load_config("edit", list(FEW_STEPS[1:])), tmp_path, on_epoch=seen.append)
+    epochs = [record["epoch"] for record in seen]
+    assert len(epochs) in (20, 30)
+    assert epochs == sorted(epochs)
+    assert epochs[-1] <= 50
+
+
 def test_keep_is_refused_where_the_field_has_none(embeddings, tmp_path, capsys):
-    config = load_config("edit", ["model.start=shift"])
+    config = load_config("edit", ["model.start=shift", CLOSED])
     train(EmbeddingSet.load(embeddings), config, tmp_path / "run")
     assert edit(tmp_path / "run", embeddings, tmp_path / "out.npz", "--flip", "Male", "--keep", "0.8") == 2
     assert "model.start=transport" in capsys.readouterr().err
@@ -133,7 +222,7 @@ def test_keep_is_refused_where_the_field_has_none(embeddings, tmp_path, capsys):
 @pytest.mark.parametrize("start", sorted(STARTS))
 def test_every_closed_form_is_a_field_with_the_same_api(embeddings, tmp_path, start):
     data = EmbeddingSet.load(embeddings)
-    checkpoint = train(data, load_config("edit", [f"model.start={start}"]), tmp_path)
+    checkpoint = train(data, load_config("edit", [f"model.start={start}", CLOSED]), tmp_path)
     rows = data.part("test")
     edited = checkpoint.edit(rows, {"Male": 1})
     np.testing.assert_allclose(np.linalg.norm(edited.embeddings, axis=1), 1, atol=1e-5)
@@ -143,7 +232,7 @@ def test_every_closed_form_is_a_field_with_the_same_api(embeddings, tmp_path, st
 
 
 def test_a_finished_run_is_refused_or_replaced(run_dir, embeddings, capsys):
-    command = ["train", "--embeddings", str(embeddings), "--output-dir", str(run_dir)]
+    command = ["train", "--embeddings", str(embeddings), "--output-dir", str(run_dir), *FEW_STEPS]
     assert main(command) == 2
     assert "--overwrite" in capsys.readouterr().err
     assert main([*command, "--overwrite"]) == 0

@@ -15,7 +15,7 @@ from jaxtyping import Int8
 from torch import Tensor
 
 from fclf.closed.probe import LinearClassifier
-from fclf.closed.state import from_arrays
+from fclf.closed.state import from_arrays, to_arrays
 from fclf.closed.transport import ConditionalTransport
 from fclf.config import ChangeModelConfig, Config, parse_config
 from fclf.data.checks import UNKNOWN
@@ -23,11 +23,11 @@ from fclf.data.embeddings import EmbeddingSet, attribute_positions
 from fclf.data.formats.tensors import load_plain
 from fclf.data.targets import check_known, edit_targets, own_labels
 from fclf.errors import InputError
-from fclf.field import ChangeField, TargetField
+from fclf.field import ChangeField, ChangeResidual, TargetField
 from fclf.files import atomic_write
 from fclf.flow import Flow
 
-__all__ = ["Checkpoint"]
+__all__ = ["Checkpoint", "change_weights"]
 
 FORMAT = 2
 
@@ -64,7 +64,7 @@ class Checkpoint:
         model: ChangeField | TargetField
         inference, settings = self.config.inference, self.config.model
         if isinstance(settings, ChangeModelConfig):
-            model = ChangeField(from_arrays({name: value.numpy() for name, value in self.weights.items()}))
+            model = _change_field(self.weights, settings, len(self.attribute_names))
             condition_of = model.condition
         else:
             model = TargetField(self.dim, len(self.attribute_names), hidden_dim=settings.hidden_dim)
@@ -77,6 +77,8 @@ class Checkpoint:
 
     def with_keep(self, keep: float) -> Checkpoint:
         """The same field at another operating point, 0 (faithful) to 1 (controlled), without fitting anything again.
+
+        The start changes; a residual stays as it was trained.
 
         Raises:
             InputError: for a field that has none.
@@ -257,6 +259,33 @@ class Checkpoint:
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
             raise InputError(f"{path} has the parts of a checkpoint, but they do not fit together: {error}") from error
         return checkpoint
+
+
+RESIDUAL = "residual."
+"""Prefix of the weights of a residual; those of the start begin with the name of its class."""
+
+
+def change_weights(field: ChangeField) -> dict[str, Tensor]:
+    """Weights of a field on the change: its start, and where it has one the residual and how much of it is used."""
+    weights = {name: torch.from_numpy(np.array(a)) for name, a in to_arrays(field.start).items()}
+    if field.residual is not None:
+        weights |= {f"{RESIDUAL}{name}": value.clone() for name, value in field.residual.state_dict().items()}
+        weights[f"{RESIDUAL}amount"] = torch.tensor(field.amount, dtype=torch.float64)
+    return weights
+
+
+def _change_field(weights: Mapping[str, Tensor], settings: ChangeModelConfig, num_attributes: int) -> ChangeField:
+    """Build the field that `change_weights` took apart."""
+    parts = {name.removeprefix(RESIDUAL): value for name, value in weights.items() if name.startswith(RESIDUAL)}
+    start = from_arrays({name: value.numpy() for name, value in weights.items() if not name.startswith(RESIDUAL)})
+    if not parts:
+        return ChangeField(start)
+    amount = float(parts.pop("amount"))
+    residual = ChangeResidual(
+        parts["mean"], float(parts["spread"]), num_attributes, hidden=settings.hidden_dim, rank=settings.rank
+    )
+    residual.load_state_dict(parts)
+    return ChangeField(start, residual, amount)
 
 
 def _find(path: Path) -> Path:

@@ -78,6 +78,12 @@ class ChangeModelConfig(Section):
     """From faithful (0: the distribution of real rows first) to controlled (1: other predictions held)."""
     start: Literal["auto", "transport", "shift", "quantile", "affine"] = "auto"
     """The closed form: the best of all on the val rows, or the named one."""
+    residual_steps: NonNegativeInt = 0
+    """Training steps of a residual, which is used where the val rows say so; 0 for none."""
+    hidden_dim: PositiveInt = 64
+    """Hidden units of the residual."""
+    rank: PositiveInt = 16
+    """Of the residual's velocities."""
     embedding_dim: PositiveInt | None = None
     """Width of the embeddings: taken from the data, and checked against them where it is given."""
 
@@ -226,6 +232,22 @@ class Config(Section):
     training: TrainingConfig = TrainingConfig()
     inference: InferenceConfig = InferenceConfig()
 
+    @model_validator(mode="after")
+    def _every_setting_is_read(self) -> Config:
+        if isinstance(self.model, ChangeModelConfig):
+            read = {
+                "loss": LossConfig(),
+                "training": TrainingConfig(seed=self.training.seed),
+                "inference": self.inference.model_copy(update={"silhouette_by_target": None}),
+            }
+            unread = [key for key, _, _ in changes(self.model_copy(update=read), self)]
+            if unread:
+                raise ValueError(
+                    f"{', '.join(unread)}: not read by `model.kind: change`, which is fitted and not trained in "
+                    "epochs; of `training` it reads the seed only. Leave them out, or choose `model.kind: target`"
+                )
+        return self
+
     def to_yaml(self) -> str:
         """YAML that `load_config` reads back to an equal configuration."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
@@ -317,7 +339,8 @@ def _describe(problem: Mapping[str, Any]) -> str:
     if problem["type"] in ("union_tag_not_found", "union_tag_invalid"):
         return f"{name}.kind: one of {', '.join(tags[name])} was expected"
     if problem["type"] != "extra_forbidden":
-        return f"{name or 'settings'}: {problem['msg'].removeprefix('Value error, ')} (came: {problem['input']!r})"
+        message = problem["msg"].removeprefix("Value error, ")
+        return f"{name}: {message} (came: {problem['input']!r})" if name else message
     known = _all_keys()
     if name in known:
         return f"{name}: a setting of another {name.split('.')[-2]}.kind"

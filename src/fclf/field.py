@@ -8,11 +8,12 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from fclf import sphere
 from fclf.closed.linear import ClosedForm
 
-__all__ = ["ChangeField", "TargetField"]
+__all__ = ["ChangeField", "ChangeResidual", "TargetField"]
 
 FARTHEST = 1.5
 """Largest angle in radians of a destination; a quarter of a turn takes forever along a heading that is fixed."""
@@ -103,3 +104,58 @@ class ChangeField(nn.Module):
         if self.residual is not None and self.amount:
             heading = heading + self.amount * self.residual(z, change)
         return sphere.tangent(z, heading)
+
+
+class ChangeResidual(nn.Module):
+    r"""A low-rank velocity of the row and the change, exactly zero where nothing changes.
+
+    $$r(z, c) = s\,\bigl[(H\,\operatorname{silu}(A x + a)) \odot (G_1 c + G_2 |c|)\bigr] U, \qquad x = (z - \mu)/s$$
+
+    with the change c in {-1, 0, 1}^K. $G_1$ is the part that turns around with the change and $G_2$ the part that does
+    not. Without a bias in H or the gates r(z, 0) = 0 whatever was learned. The size is linear in K: combinations share
+    the rank. U starts at zero, so that training starts at the closed form.
+
+    Args:
+        mean: $\mu$ of the train rows.
+        spread: s, the mean over dimensions of their standard deviation.
+        num_attributes: K.
+        hidden: hidden units.
+        rank: of the velocities.
+        seed: of the initial weights; global random states neither matter nor decide them.
+    """
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(
+        self,
+        mean: Float[Tensor, " d"],
+        spread: float,
+        num_attributes: int,
+        *,
+        hidden: int = 64,
+        rank: int = 16,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.register_buffer("mean", mean.detach().clone())
+        self.register_buffer("spread", torch.tensor(spread, dtype=mean.dtype))
+        generator = torch.Generator().manual_seed(seed)
+
+        def normal(*shape: int, std: float = 1.0) -> nn.Parameter:
+            return nn.Parameter(torch.randn(shape, generator=generator, dtype=mean.dtype) * std)
+
+        d = len(mean)
+        self.inward = normal(d, hidden, std=1 / math.sqrt(d))
+        self.bias = normal(hidden, std=0.1)
+        self.mix = normal(hidden, rank, std=1 / math.sqrt(hidden))
+        self.turning = normal(num_attributes, rank)
+        self.lasting = normal(num_attributes, rank)
+        self.outward = nn.Parameter(torch.zeros(rank, d, dtype=mean.dtype))
+
+    def forward(self, z: Float[Tensor, "n d"], change: Float[Tensor, "n K"]) -> Float[Tensor, "n d"]:
+        """Velocity at `z`, in embedding units per unit of flow time; not yet tangent to the sphere."""
+        x = (z - self.mean) / self.spread
+        factors = functional.silu(x @ self.inward + self.bias) @ self.mix
+        gates = change @ self.turning + change.abs() @ self.lasting
+        return self.spread * (factors * gates) @ self.outward

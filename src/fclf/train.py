@@ -1,4 +1,4 @@
-"""The only training loop."""
+"""Training: the reference's field in epochs, and the fit and choice of a field on the change."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fclf.checkpoint import Checkpoint
+from fclf.checkpoint import Checkpoint, change_weights
 from fclf.closed.candidates import STARTS, closed_forms
+from fclf.closed.linear import ClosedForm
 from fclf.closed.probe import FINE_PENALTY, LinearClassifier
-from fclf.closed.state import to_arrays
 from fclf.config import ChangeModelConfig, Config, ModelConfig, TrainingConfig, changes
 from fclf.data.embeddings import EmbeddingSet
 from fclf.data.targets import flip_attributes
 from fclf.errors import InputError, NonFiniteLossError, VerdictError
 from fclf.evaluation.calibration import SilhouetteCalibration
 from fclf.evaluation.selection import arrays, choose
-from fclf.field import TargetField
+from fclf.field import ChangeField, ChangeResidual, TargetField
 from fclf.flow import step
 from fclf.losses.objective import Losses, Objective, Rollout
+from fclf.residual import edits_of, learn_residual
 from fclf.run_folder import RunFolder
 
 __all__ = ["EpochCallback", "train"]
@@ -71,7 +72,8 @@ def train(
 ) -> Checkpoint:
     """Train a field on the `train` rows, choose on the `val` rows, and write a run folder.
 
-    A field on the change needs no epochs: closed forms are fitted, and the best of them on the val rows is the field.
+    A field on the change needs no epochs: closed forms are fitted, the best of them on the val rows is its start, and a
+    residual is trained and used where the val rows say that it is better than its start.
 
     The folder holds `checkpoints/fclf_latest.pt`, `fclf_best.pt` and `fclf_epoch_N.pt`,
     `logs` (JSON lines, and TensorBoard where it is installed), `config.yaml` and `run.json`. Judge and test rows are
@@ -96,6 +98,8 @@ def train(
         NonFiniteLossError: if the loss stops being a number; the checkpoints of earlier epochs stay.
         VerdictError: if training is stopped by `stop_on`; all checkpoints stay.
     """
+    if stop_on and isinstance(config.model, ChangeModelConfig):
+        raise InputError("--stop-on: a field on the change has no epochs to stop at. Leave the option out.")
     if stop_on and (monitor is None or not config.training.evaluate_every):
         raise InputError("--stop-on needs evaluations: --set training.evaluate_every=1 makes one after every epoch.")
     if config.data.attributes is not None:
@@ -114,7 +118,7 @@ def train(
     if isinstance(config.model, ChangeModelConfig):
         if not (resume and folder.latest.is_file()):  # it is fitted in one go, so what is there is finished
             folder.clear(overwrite)
-        return _fit(config, config.model, seen, train_rows, val_rows, folder)
+        return _fit(config, config.model, seen, train_rows, val_rows, folder, on_epoch)
     run = _Run(config, config.model, seen, train_rows, val_rows, folder, _device(device))
     if resume:
         run.restore()
@@ -194,18 +198,42 @@ def _fit(
     train_rows: EmbeddingSet,
     val_rows: EmbeddingSet,
     folder: RunFolder,
+    on_epoch: EpochCallback | None,
 ) -> Checkpoint:
-    """Choose a closed form, fit it on all train rows, and save it."""
+    """Choose a closed form and what is learned on top of it, fit both on all train rows, and save them."""
     started, seed = time.perf_counter(), config.training.seed
     seen.record(folder, config, "running", "cpu", 0, 0.0)
     folder.write_config(config)
-    if model.start == "auto":
-        choice = choose(train_rows, val_rows, keep=model.keep, seed=seed)
-        name, chosen = choice.chosen, choice.model_dump(mode="json")
-    else:
-        name, chosen = STARTS[model.start], {}
-    (form,) = closed_forms(*arrays(train_rows), keep=model.keep, seed=seed, names={name}).values()
-    weights = {key: torch.from_numpy(np.array(value)) for key, value in to_arrays(form).items()}
+    inference = config.inference
+    parts = 3 * model.residual_steps  # of the halves, and of all rows
+    done = 0
+
+    def on_step(loss: float) -> None:
+        nonlocal done
+        done += 1
+        if on_epoch is not None:
+            on_epoch({"epoch": config.training.num_epochs * done / parts, "loss": loss})
+
+    def residual_of(start: ClosedForm, rows: EmbeddingSet) -> ChangeResidual:
+        z, y, _ = arrays(rows)
+        return learn_residual(start, z, y, model, seed=seed, on_step=on_step)
+
+    def learn(start: ClosedForm, rows: EmbeddingSet) -> Callable[[float], ClosedForm]:
+        residual = residual_of(start, rows)
+        return lambda amount: edits_of(ChangeField(start, residual, amount), inference)
+
+    start, amount, chosen = STARTS.get(model.start), 0.0, {}
+    try:
+        if start is None or model.residual_steps:
+            learning = learn if model.residual_steps else None
+            choice = choose(train_rows, val_rows, keep=model.keep, seed=seed, start=start, learn=learning)
+            start, amount, chosen = choice.start, choice.amount, choice.model_dump(mode="json")
+        (form,) = closed_forms(*arrays(train_rows), keep=model.keep, seed=seed, names={start}).values()
+        residual = residual_of(form, train_rows) if amount else None
+    except NonFiniteLossError:
+        seen.record(folder, config, "failed", "cpu", 0, time.perf_counter() - started)
+        raise
+    weights = change_weights(ChangeField(form, residual, amount))
     checkpoint = seen.checkpoint(config, weights=weights, epoch=0, choice=chosen)
     folder.save(checkpoint, best=True, keep=False)
     seen.record(folder, config, "finished", "cpu", 0, time.perf_counter() - started)

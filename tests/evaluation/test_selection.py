@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fclf.closed import candidates
-from fclf.closed.linear import Shift, TargetMean, least_squares_effects
+from fclf.closed.linear import Shift, TargetMean, least_squares_effects, project
 from fclf.data.planted import planted
 from fclf.evaluation import selection
 from fclf.evaluation.selection import choose
@@ -116,6 +116,111 @@ def test_referees_never_see_what_a_candidate_was_fitted_on(data, monkeypatch):
         assert people
         assert not referees & people
         assert not people & set(data.part("val").identities.tolist())
+
+
+def learned_as(make):
+    """What the learner of every half ends with: edits by the amount, given the start and the rows it was fitted on."""
+    return lambda start, rows: lambda amount: make(start, rows, amount)
+
+
+def trial_of(choice, name):
+    return next(trial for trial in choice.trials if name in trial.name)
+
+
+def test_what_is_learned_is_chosen_where_it_is_clearly_better(data, monkeypatch):
+    def leaking(z, y, share):
+        own = effects(z, y)
+        return Shift(own + share * np.roll(own, 1, axis=0))
+
+    among(monkeypatch, weak=lambda z, y: leaking(z, y, 0.5))
+    strong = learned_as(lambda start, rows, amount: leaking(rows.embeddings, rows.attributes, 0.5 * (1 - amount)))
+    found = choose(data.part("train"), data.part("val"), keep=0.5, learn=strong)
+    assert (found.start, found.amount) == ("weak", 1.0)
+    assert found.chosen == "weak + residual x1"
+    mine = trial_of(found, "x1")
+    assert mine.above > mine.error > 0
+    assert f"{mine.above:+.4f} (standard error {mine.error:.4f})" in found.reason
+
+
+@pytest.mark.parametrize("what", ["the same", "noise", "other labels", "nobody"])
+def test_what_learned_nothing_is_not_chosen(data, monkeypatch, what):
+    def make(start, rows, amount):
+        rng = np.random.default_rng(0)
+        if what == "the same":
+            return start
+        if what == "other labels":
+            z, y = rows.embeddings.astype(float), rows.attributes
+            wrong = effects(z, rng.permutation(y))
+            return Shift(start.effects + amount * wrong)
+        if what == "nobody":
+            return lambda z, y, target: project(start(z, y, target) * (1 - amount) + amount * z.mean(axis=0))
+
+        def noisy(z, y, target):
+            return project(start(z, y, target) + amount * 0.02 * rng.normal(size=z.shape))
+
+        return noisy
+
+    among(monkeypatch, good=lambda z, y: Shift(effects(z, y)))
+    found = choose(data.part("train"), data.part("val"), keep=0.5, learn=learned_as(make))
+    assert (found.chosen, found.start, found.amount) == ("good", "good", 0.0)
+    assert {trial.name for trial in found.trials} == {"good", "good + residual x0.5", "good + residual x1"}
+    assert "good + residual x1" in found.reason  # what was tried is said
+
+
+def test_no_measure_may_pay_for_another(data, monkeypatch):
+    """Half of the effect in place of a tenth raises success by far, and costs kept predictions."""
+    among(monkeypatch, careful=lambda z, y: Shift(effects(z, y), 0.1))
+    found = choose(
+        data.part("train"),
+        data.part("val"),
+        keep=0.0,
+        learn=learned_as(lambda start, rows, amount: Shift(start.effects, 1.2)),
+    )
+    mine = trial_of(found, "x1")
+    assert mine.above > mine.error
+    assert "kept" in mine.behind
+    assert found.amount == 0.0
+    assert "behind in kept" in found.reason
+
+
+def test_a_spread_that_is_not_that_of_real_rows_is_behind(data, monkeypatch):
+    """The score hardly sees a tenth more spread, which no verdict on the table forgives."""
+    among(monkeypatch, good=lambda z, y: Shift(effects(z, y)))
+
+    def wide(start, rows, amount):
+        def edit(z, y, target):
+            ends = start(z, y, target)
+            noise = np.random.default_rng(0).normal(size=z.shape) / np.sqrt(z.shape[1])
+            return project(ends + 0.5 * amount * noise)
+
+        return edit
+
+    found = choose(data.part("train"), data.part("val"), keep=0.5, learn=learned_as(wide))
+    plain = trial_of(found, "good")
+    assert found.chosen == "good"
+    assert trial_of(found, "x1").variance_ratio > plain.variance_ratio + 0.02
+    assert "variance ratio" in trial_of(found, "x1").behind
+
+
+def test_a_named_start_is_the_only_closed_form(data):
+    found = choose(data.part("train"), data.part("val"), keep=0.5, start="affine")
+    assert (found.chosen, found.start) == ("affine", "affine")
+    assert [trial.name for trial in found.trials] == ["affine"]
+
+
+def test_halves_learn_from_their_own_rows_only(data, monkeypatch):
+    among(monkeypatch, good=lambda z, y: Shift(effects(z, y)))
+    seen = []
+
+    def learn(start, rows):
+        seen.append(set(rows.identities.tolist()))
+        np.testing.assert_allclose(start.effects, effects(rows.embeddings.astype(float), rows.attributes))
+        return lambda amount: start
+
+    choose(data.part("train"), data.part("val"), keep=0.5, learn=learn)
+    assert len(seen) == 2
+    assert not seen[0] & seen[1]
+    assert not (seen[0] | seen[1]) & set(data.part("val").identities.tolist())
 
 
 def test_too_few_people_to_judge_leave_the_simplest(data):

@@ -14,10 +14,12 @@ from fclf.closed.linear import ClosedForm, Shift, least_squares_effects
 from fclf.closed.quantile import QuantileShift
 from fclf.closed.transport import ConditionalTransport
 
-__all__ = ["BASELINES", "STARTS", "closed_forms"]
+__all__ = ["BASELINES", "PERSONAL", "STARTS", "closed_forms"]
 
 STARTS = {"shift": "shift x1", "affine": "affine", "quantile": "quantile shift", "transport": "conditional transport"}
 """Names in a configuration, and in tables."""
+PERSONAL = "conditional transport, personal"
+"""With effects that other pictures of the same person tell."""
 BASELINES = (
     "shift x1",
     "shift x1.5",
@@ -57,6 +59,10 @@ def closed_forms(
     def quantile() -> QuantileShift:
         return QuantileShift.fit(z, y, identities, seed=seed)
 
+    @cache
+    def transport() -> ConditionalTransport:
+        return ConditionalTransport.fit(z, y, identities, keep=keep, seed=seed)
+
     fits: dict[str, Callable[[], ClosedForm]] = {
         "shift x1": lambda: Shift(effects()),
         "shift x1.5": lambda: Shift(effects(), 1.5),
@@ -64,6 +70,7 @@ def closed_forms(
         "quantile shift": quantile,
         "quantile shift x1.15": lambda: replace(quantile(), strength=1.15),
         "quantile shift, half controlled": lambda: replace(quantile(), control=0.5),
-        "conditional transport": lambda: ConditionalTransport.fit(z, y, identities, keep=keep, seed=seed),
+        "conditional transport": transport,
+        PERSONAL: lambda: transport().with_personal_effects(z, y, identities, seed=seed),
     }
     return {name: fit() for name, fit in fits.items() if names is None or name in names}

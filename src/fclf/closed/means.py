@@ -72,6 +72,10 @@ class LabelMeans:
         products = centred[:, :, None] * (centred @ self.moderators.T)[:, None, :]
         return np.concatenate([np.ones((len(y), 1)), centred, products.reshape(len(y), -1)], axis=1)
 
+    def rest(self, z: Float64[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"]) -> Float64[np.ndarray, "n d"]:
+        """What labels leave of embeddings, $z - m(y)$."""
+        return z - self.features(y) @ self.coefficients
+
     def move(
         self,
         z: Float64[np.ndarray, "n d"],

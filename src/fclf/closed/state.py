@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fclf.closed.affine import Affine
 from fclf.closed.linear import ClosedForm, DoNothing, Shift, TargetMean
 from fclf.closed.means import LabelMeans
+from fclf.closed.personal import PersonalEffects
 from fclf.closed.quantile import QuantileShift
 from fclf.closed.transport import ConditionalTransport
 
@@ -19,7 +20,16 @@ __all__ = ["from_arrays", "to_arrays"]
 
 KINDS: dict[str, type] = {
     kind.__name__: kind
-    for kind in (Affine, ConditionalTransport, DoNothing, LabelMeans, QuantileShift, Shift, TargetMean)
+    for kind in (
+        Affine,
+        ConditionalTransport,
+        DoNothing,
+        LabelMeans,
+        PersonalEffects,
+        QuantileShift,
+        Shift,
+        TargetMean,
+    )
 }
 
 

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float64, Int8, Int64
 
 from fclf.closed.linear import project
 from fclf.closed.means import LabelMeans
+from fclf.closed.personal import NOTHING, PersonalEffects
 from fclf.closed.probe import FINE_PENALTY, LinearClassifier, Standardiser, cross_fitted_logits
 from fclf.closed.quantile import PENALTY, transport
 from fclf.errors import InputError
@@ -40,7 +41,8 @@ class ConditionalTransport:
     r"""Mean, spread and logits of the target labels, by the smallest movement that brings them.
 
     1. $x = \Pi(z + s\,\delta)$ with the displacement $\delta$ of `LabelMeans.move`: the mean and spread of the rows
-       that have the target labels, interactions of attributes included.
+       that have the target labels, interactions of attributes included; and of `PersonalEffects.move`, where it is
+       `with_personal_effects`.
     2. $z' = \Pi(x + W_A^\top c)$: the smallest correction after which the probes read what they should. The logit of
        an edited attribute goes to the quantile of the target class that it had in its own (monotone transport), at
        least to the `floor` quantile, and beyond by as much as another classifier would see less of the correction
@@ -70,6 +72,7 @@ class ConditionalTransport:
     """Cosine of each coarse probe with the direction that ever more train rows would give."""
     keep: float = 0.5
     floor: float = FLOOR
+    personal: PersonalEffects = NOTHING
 
     @classmethod
     def fit(
@@ -115,6 +118,20 @@ class ConditionalTransport:
         plain = replace(self, spread=np.ones_like(self.spread))
         return replace(self, spread=plain._spread_factors(z, y, seed))
 
+    def with_personal_effects(
+        self,
+        z: Float64[np.ndarray, "n d"],
+        y: Int8[np.ndarray, "n K"],
+        identities: Int64[np.ndarray, " n"] | None,
+        *,
+        seed: int = 0,
+    ) -> ConditionalTransport:
+        """Add what other pictures of a person say of an attribute's effect, from the same train rows."""
+        personal = PersonalEffects.fit(self.means.rest(z, y), y, identities, seed=seed)
+        if not personal.gain:
+            return self
+        return replace(self, personal=personal).calibrated(z, y, seed)
+
     def __call__(
         self, z: Float64[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"], target: Int8[np.ndarray, "n K"]
     ) -> Float64[np.ndarray, "n d"]:
@@ -126,7 +143,10 @@ class ConditionalTransport:
             return out
         z, y, target, flips = z[rows], y[rows], target[rows], flips[rows]
         factors = np.prod(np.where(flips, self.spread[np.arange(y.shape[1]), target], 1.0), axis=1)
-        x = project(z + self._at(SHARE) * self.means.move(z, y, target, factors))
+        displacement = self.means.move(z, y, target, factors)
+        if self.personal.gain:
+            displacement += self.personal.move(self.means.rest(z, y), target - y)
+        x = project(z + self._at(SHARE) * displacement)
         read = x @ self.weights.T
         goals = self._goals(z, read + self.offsets, y, target)
         coefficients = np.empty_like(goals)

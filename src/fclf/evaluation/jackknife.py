@@ -13,7 +13,7 @@ from jaxtyping import Float64, Int64
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-__all__ = ["Blocks", "Statistic", "divide", "interval", "leave_out", "leave_out_pairs"]
+__all__ = ["Blocks", "Statistic", "divide", "interval", "leave_out", "leave_out_pairs", "standard_error"]
 
 MAX_BLOCKS = 20
 
@@ -68,10 +68,10 @@ def leave_out_pairs(sums: Float64[np.ndarray, "B B"]) -> Statistic:
     return np.concatenate([total, total - sums.sum(axis=0) - sums.sum(axis=1) + np.diag(sums)])
 
 
-def interval(value: float, replicates: NDArray[np.float64] | list[float]) -> tuple[float, float] | None:
-    r"""95 % interval of a statistic from its values without each of B blocks: the delete-a-group jackknife.
+def standard_error(replicates: NDArray[np.float64] | list[float]) -> float | None:
+    r"""Standard error of a statistic from its values without each of B blocks: the delete-a-group jackknife.
 
-    $$\hat\theta \pm t_{B-1}\sqrt{\tfrac{B-1}{B}\sum_b (\hat\theta_{(b)} - \bar\theta)^2}$$
+    $$\sqrt{\tfrac{B-1}{B}\sum_b (\hat\theta_{(b)} - \bar\theta)^2}$$
 
     (Kott, 2001, *The Delete-a-Group Jackknife*, Journal of Official Statistics 17:521-526.) None with fewer than two
     blocks or where the statistic is not defined without one of them.
@@ -80,6 +80,13 @@ def interval(value: float, replicates: NDArray[np.float64] | list[float]) -> tup
     blocks = len(left)
     if blocks < 2 or not np.isfinite(left).all():
         return None
-    error = np.sqrt((blocks - 1) / blocks * ((left - left.mean()) ** 2).sum())
-    half = float(student.ppf(0.975, blocks - 1) * error)
+    return float(np.sqrt((blocks - 1) / blocks * ((left - left.mean()) ** 2).sum()))
+
+
+def interval(value: float, replicates: NDArray[np.float64] | list[float]) -> tuple[float, float] | None:
+    r"""95 % interval $\hat\theta \pm t_{B-1}\,s$ with the `standard_error` s; None where there is none."""
+    error = standard_error(replicates)
+    if error is None:
+        return None
+    half = float(student.ppf(0.975, len(replicates) - 1) * error)
     return value - half, value + half

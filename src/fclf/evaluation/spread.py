@@ -15,6 +15,7 @@ __all__ = [
     "distinct_points",
     "energy_distance",
     "linked",
+    "mean_distance_within",
     "radii",
     "recall",
     "rms_spread",
@@ -38,7 +39,8 @@ def distances(x: Float64[np.ndarray, "n d"], y: Float64[np.ndarray, "m d"]) -> F
     return np.sqrt(np.maximum(squares, 0.0))
 
 
-def _mean_distance_within(x: Float64[np.ndarray, "n d"]) -> float:
+def mean_distance_within(x: Float64[np.ndarray, "n d"]) -> float:
+    """Mean distance of two different rows."""
     between = distances(x, x)
     np.fill_diagonal(between, 0.0)
     return float(between.sum() / (len(x) * (len(x) - 1)))
@@ -52,7 +54,7 @@ def energy_distance(x: Float64[np.ndarray, "n d"], y: Float64[np.ndarray, "m d"]
     Zero in expectation only for equal distributions, so that unlike its squared form it sees a lost spread
     (Székely & Rizzo, 2013, https://doi.org/10.1016/j.jspi.2013.03.018). It can be slightly negative.
     """
-    return 2 * float(distances(x, y).mean()) - _mean_distance_within(x) - _mean_distance_within(y)
+    return 2 * float(distances(x, y).mean()) - mean_distance_within(x) - mean_distance_within(y)
 
 
 def total_variance(x: Float64[np.ndarray, "n d"]) -> float:
