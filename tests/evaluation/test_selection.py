@@ -33,19 +33,23 @@ def effects(z, y):
     return least_squares_effects(z, y)[1]
 
 
+def eligible(choice):
+    """Candidates that may be chosen: what is learned only where it is clearly better and behind in nothing."""
+    return [t for t in choice.trials if t.above is None or (t.above > t.error and not t.behind)]
+
+
 def test_it_says_what_it_chose_against_what_and_why(choice):
-    best = max(choice.trials, key=lambda trial: trial.score)
+    best = max(eligible(choice), key=lambda trial: trial.score)
     assert choice.chosen == best.name
     assert set(candidates.STARTS.values()) <= {trial.name for trial in choice.trials}
-    second = sorted(choice.trials, key=lambda trial: -trial.score)[1]
     assert best.name in choice.reason
-    assert second.name in choice.reason
+    assert any(trial.name in choice.reason for trial in choice.trials if trial is not best)
     assert f"{best.gap_closed:.3f}" in choice.reason
 
 
 def test_the_chosen_one_is_worse_than_none_by_the_measure_that_it_names(choice):
     best = next(trial for trial in choice.trials if trial.name == choice.chosen)
-    assert all(best.score >= trial.score for trial in choice.trials)
+    assert all(best.score >= trial.score for trial in eligible(choice))
     dominated = [
         trial.name
         for trial in choice.trials
