@@ -20,7 +20,7 @@ from fclf.evaluation.selection import Choice
 from fclf.field import ChangeField, ChangeResidual
 from fclf.train import train
 
-train_module = sys.modules["fclf.train"]
+fit_module = sys.modules["fclf.fit"]
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +42,16 @@ def run_dir(embeddings, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def transport(embeddings, tmp_path_factory):
-    """A checkpoint whose start is conditional transport, whatever the val rows say."""
-    config = load_config("edit", ["model.start=transport", CLOSED])
-    return train(EmbeddingSet.load(embeddings), config, tmp_path_factory.mktemp("transport"))
+def transport_dir(embeddings, tmp_path_factory):
+    """A run whose start is conditional transport, whatever the val rows say."""
+    config, folder = load_config("edit", ["model.start=transport", CLOSED]), tmp_path_factory.mktemp("transport")
+    train(EmbeddingSet.load(embeddings), config, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def transport(transport_dir):
+    return Checkpoint.load(transport_dir)
 
 
 def edit(run_dir, embeddings, output, *more):
@@ -179,7 +185,7 @@ def test_what_the_val_rows_choose_is_what_is_trained_on_all_rows(embeddings, tmp
         assert start is None
         return Choice(chosen="shift x1 + residual x0.5", start="shift x1", amount=0.5, reason="because", keep=keep)
 
-    monkeypatch.setattr(train_module, "choose", choose)
+    monkeypatch.setattr(fit_module, "choose", choose)
     config = load_config("edit", ["model.residual_steps=3", "model.hidden_dim=8", "model.rank=2"])
     made = [train(EmbeddingSet.load(embeddings), config, tmp_path / name) for name in ("a", "b")]
     field = made[0].flow().field
@@ -245,3 +251,13 @@ def test_evaluate_takes_it(run_dir, embeddings, tmp_path):
     rows = {row["name"]: row for row in table}
     assert rows["flow"]["linear"]["success"] > rows["do nothing"]["linear"]["success"] + 0.3
     assert not rows["flow"]["collapsed"]
+
+
+def test_resuming_a_finished_fit_gives_it_back_and_refuses_other_settings(transport_dir, embeddings, capsys):
+    command = ["train", "--embeddings", str(embeddings), "--output-dir", str(transport_dir), "--resume"]
+    settings = ["--set", "model.start=transport", "--set", CLOSED]
+    before = (transport_dir / "checkpoints" / "fclf_latest.pt").read_bytes()
+    assert main([*command, *settings]) == 0
+    assert (transport_dir / "checkpoints" / "fclf_latest.pt").read_bytes() == before
+    assert main([*command, *settings, "--set", "model.keep=0.9"]) == 2
+    assert "model.keep 0.5 -> 0.9" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Training: the reference's field in epochs, and the fit and choice of a field on the change."""
+"""The only training loop, of the reference's field; a field on the change is fitted in `fclf.fit`."""
 
 from __future__ import annotations
 
@@ -7,32 +7,27 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fclf.checkpoint import Checkpoint, change_weights
-from fclf.closed.candidates import STARTS, closed_forms
-from fclf.closed.linear import ClosedForm
-from fclf.closed.probe import FINE_PENALTY, LinearClassifier
-from fclf.config import ChangeModelConfig, Config, ModelConfig, TrainingConfig, changes
+from fclf.checkpoint import Checkpoint
+from fclf.config import ChangeModelConfig, Config, ModelConfig, TrainingConfig
 from fclf.data.embeddings import EmbeddingSet
 from fclf.data.targets import flip_attributes
 from fclf.errors import InputError, NonFiniteLossError, VerdictError
 from fclf.evaluation.calibration import SilhouetteCalibration
-from fclf.evaluation.selection import arrays, choose
-from fclf.field import ChangeField, ChangeResidual, TargetField
+from fclf.field import TargetField
+from fclf.fit import EpochCallback, fit_edit
 from fclf.flow import step
 from fclf.losses.objective import Losses, Objective, Rollout
-from fclf.residual import edits_of, learn_residual
+from fclf.provenance import Provenance
 from fclf.run_folder import RunFolder
 
 __all__ = ["EpochCallback", "train"]
 
-EpochCallback = Callable[[Mapping[str, float]], None]
 Edit = Callable[[Tensor, Tensor, Tensor], Tensor]
 Monitor = Callable[[Edit], Mapping[str, float]]
 MonitorOf = Callable[[EmbeddingSet, EmbeddingSet], Monitor]
@@ -114,11 +109,14 @@ def train(
     train_rows, val_rows = data.part("train").labelled(), data.part("val").labelled()
     _check_labels(train_rows)
     folder = RunFolder(output_dir)
-    seen = _Seen.of(data, train_rows, val_rows)
+    seen = Provenance.of(data, train_rows, val_rows)
     if isinstance(config.model, ChangeModelConfig):
-        if not (resume and folder.latest.is_file()):  # it is fitted in one go, so what is there is finished
-            folder.clear(overwrite)
-        return _fit(config, config.model, seen, train_rows, val_rows, folder, on_epoch)
+        if resume and folder.latest.is_file():  # it is fitted in one go, so what is there is finished
+            saved = Checkpoint.load(folder.latest)
+            seen.check_same(saved, config, folder.latest)
+            return saved
+        folder.clear(overwrite)
+        return fit_edit(config, config.model, seen, train_rows, val_rows, folder, on_epoch)
     run = _Run(config, config.model, seen, train_rows, val_rows, folder, _device(device))
     if resume:
         run.restore()
@@ -129,117 +127,6 @@ def train(
     return run.fit(on_epoch, watch, stop_on)
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """What a checkpoint says of the rows that training reads, whatever it makes of them."""
-
-    names: tuple[str, ...]
-    dim: int
-    fingerprint: str
-    ids: tuple[str, ...]
-    digests: tuple[str, ...]
-    identities: tuple[int, ...]
-    classifier: dict[str, Tensor]
-    rows: dict[str, int]
-
-    @classmethod
-    def of(cls, data: EmbeddingSet, train_rows: EmbeddingSet, val_rows: EmbeddingSet) -> _Seen:
-        both = (train_rows, val_rows)
-        people = [rows.identities for rows in both if rows.identities is not None]
-        z, y, _ = arrays(train_rows)
-        classifier = LinearClassifier.fit(z, y, FINE_PENALTY)
-        return cls(
-            names=train_rows.attribute_names,
-            dim=train_rows.dim,
-            fingerprint=data.fingerprint(),
-            ids=tuple(i for rows in both if rows.has_ids for i in rows.ids.tolist()),
-            digests=tuple(d for rows in both for d in rows.row_digests()),
-            identities=tuple(np.unique(np.concatenate(people)).tolist()) if people else (),
-            classifier={
-                "weights": torch.from_numpy(classifier.weights),
-                "offsets": torch.from_numpy(classifier.offsets),
-            },
-            rows={"train": len(train_rows), "val": len(val_rows)},
-        )
-
-    def checkpoint(self, config: Config, **what: Any) -> Checkpoint:
-        return Checkpoint(
-            config=config,
-            attribute_names=self.names,
-            dim=self.dim,
-            data_fingerprint=self.fingerprint,
-            seen_ids=self.ids,
-            seen_digests=self.digests,
-            seen_identities=self.identities,
-            classifier=self.classifier,
-            **what,
-        )
-
-    def record(self, folder: RunFolder, config: Config, state: str, device: str, epochs: int, seconds: float) -> None:
-        """Write `run.json`."""
-        folder.write_run(
-            {
-                "state": state,
-                "device": device,
-                "seed": config.training.seed,
-                "attributes": list(self.names),
-                "rows": self.rows,
-                "data_fingerprint": self.fingerprint,
-                "epochs": epochs,
-                "seconds": round(seconds, 3),
-            }
-        )
-
-
-def _fit(
-    config: Config,
-    model: ChangeModelConfig,
-    seen: _Seen,
-    train_rows: EmbeddingSet,
-    val_rows: EmbeddingSet,
-    folder: RunFolder,
-    on_epoch: EpochCallback | None,
-) -> Checkpoint:
-    """Choose a closed form and what is learned on top of it, fit both on all train rows, and save them."""
-    started, seed = time.perf_counter(), config.training.seed
-    seen.record(folder, config, "running", "cpu", 0, 0.0)
-    folder.write_config(config)
-    inference = config.inference
-    parts = 3 * model.residual_steps  # of the halves, and of all rows
-    done = 0
-
-    def on_step(loss: float) -> None:
-        nonlocal done
-        done += 1
-        if on_epoch is not None:
-            on_epoch({"epoch": config.training.num_epochs * done / parts, "loss": loss})
-
-    def residual_of(start: ClosedForm, rows: EmbeddingSet) -> ChangeResidual:
-        z, y, _ = arrays(rows)
-        return learn_residual(start, z, y, model, seed=seed, on_step=on_step)
-
-    def learn(start: ClosedForm, rows: EmbeddingSet) -> Callable[[float], ClosedForm]:
-        residual = residual_of(start, rows)
-        return lambda amount: edits_of(ChangeField(start, residual, amount), inference)
-
-    start, amount, chosen = STARTS.get(model.start), 0.0, {}
-    try:
-        if start is None or model.residual_steps:
-            learning = learn if model.residual_steps else None
-            choice = choose(train_rows, val_rows, keep=model.keep, seed=seed, start=start, learn=learning)
-            start, amount, chosen = choice.start, choice.amount, choice.model_dump(mode="json")
-        (form,) = closed_forms(*arrays(train_rows), keep=model.keep, seed=seed, names={start}).values()
-        residual = residual_of(form, train_rows) if amount else None
-    except NonFiniteLossError:
-        seen.record(folder, config, "failed", "cpu", 0, time.perf_counter() - started)
-        raise
-    weights = change_weights(ChangeField(form, residual, amount))
-    checkpoint = seen.checkpoint(config, weights=weights, epoch=0, choice=chosen)
-    folder.save(checkpoint, best=True, keep=False)
-    seen.record(folder, config, "finished", "cpu", 0, time.perf_counter() - started)
-    return Checkpoint.load(folder.latest)
-
-
 class _Run:
     """State of one training run: what a checkpoint saves and `restore` brings back."""
 
@@ -247,7 +134,7 @@ class _Run:
         self,
         config: Config,
         model: ModelConfig,
-        seen: _Seen,
+        seen: Provenance,
         train_rows: EmbeddingSet,
         val_rows: EmbeddingSet,
         folder: RunFolder,
@@ -281,14 +168,7 @@ class _Run:
                 raise InputError(f"--resume: there is no run in {self.folder.path}. Leave out --resume to start one.")
             return self.begin()  # it was stopped before its first checkpoint
         saved = Checkpoint.load(path)
-        if saved.config != self.config:
-            listed = ", ".join(f"{key} {old} -> {new}" for key, old, new in changes(saved.config, self.config))
-            raise InputError(
-                f"--resume: {path} was trained with another configuration ({listed}). "
-                "Resume with the same settings, or start anew with --overwrite."
-            )
-        if saved.data_fingerprint != self.seen.fingerprint:
-            raise InputError(f"--resume: {path} was trained on other data. Name the same file, or use --overwrite.")
+        self.seen.check_same(saved, self.config, path)
         self.field.load_state_dict(saved.weights)
         self.optimizer.load_state_dict(saved.training_state["optimizer"])
         self.generator.set_state(saved.training_state["generator"])

@@ -1,0 +1,72 @@
+"""Fitting a field on the change: a closed form, chosen on the val rows, and what is learned on top of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+from fclf.checkpoint import Checkpoint, change_weights
+from fclf.closed.candidates import STARTS, closed_forms
+from fclf.closed.linear import ClosedForm
+from fclf.config import ChangeModelConfig, Config
+from fclf.data.embeddings import EmbeddingSet
+from fclf.errors import NonFiniteLossError
+from fclf.evaluation.selection import arrays, choose
+from fclf.field import ChangeField, ChangeResidual
+from fclf.provenance import Provenance
+from fclf.residual import edits_of, learn_residual
+from fclf.run_folder import RunFolder
+
+__all__ = ["EpochCallback", "fit_edit"]
+
+EpochCallback = Callable[[Mapping[str, float]], None]
+"""Told of every epoch: its number and losses."""
+
+
+def fit_edit(
+    config: Config,
+    model: ChangeModelConfig,
+    seen: Provenance,
+    train_rows: EmbeddingSet,
+    val_rows: EmbeddingSet,
+    folder: RunFolder,
+    on_epoch: EpochCallback | None,
+) -> Checkpoint:
+    """Choose a closed form and what is learned on top of it, fit both on all train rows, and save them."""
+    started, seed = time.perf_counter(), config.training.seed
+    seen.record(folder, config, "running", "cpu", 0, 0.0)
+    folder.write_config(config)
+    inference = config.inference
+    parts = 3 * model.residual_steps  # of the halves, and of all rows
+    done = 0
+
+    def on_step(loss: float) -> None:
+        nonlocal done
+        done += 1
+        if on_epoch is not None:
+            on_epoch({"epoch": config.training.num_epochs * done / parts, "loss": loss})
+
+    def residual_of(start: ClosedForm, rows: EmbeddingSet) -> ChangeResidual:
+        z, y, _ = arrays(rows)
+        return learn_residual(start, z, y, model, seed=seed, on_step=on_step)
+
+    def learn(start: ClosedForm, rows: EmbeddingSet) -> Callable[[float], ClosedForm]:
+        residual = residual_of(start, rows)
+        return lambda amount: edits_of(ChangeField(start, residual, amount), inference)
+
+    start, amount, chosen = STARTS.get(model.start), 0.0, {}
+    try:
+        if start is None or model.residual_steps:
+            learning = learn if model.residual_steps else None
+            choice = choose(train_rows, val_rows, keep=model.keep, seed=seed, start=start, learn=learning)
+            start, amount, chosen = choice.start, choice.amount, choice.model_dump(mode="json")
+        (form,) = closed_forms(*arrays(train_rows), keep=model.keep, seed=seed, names={start}).values()
+        residual = residual_of(form, train_rows) if amount else None
+    except NonFiniteLossError:
+        seen.record(folder, config, "failed", "cpu", 0, time.perf_counter() - started)
+        raise
+    weights = change_weights(ChangeField(form, residual, amount))
+    checkpoint = seen.checkpoint(config, weights=weights, epoch=0, choice=chosen)
+    folder.save(checkpoint, best=True, keep=False)
+    seen.record(folder, config, "finished", "cpu", 0, time.perf_counter() - started)
+    return Checkpoint.load(folder.latest)
