@@ -261,3 +261,43 @@ def test_resuming_a_finished_fit_gives_it_back_and_refuses_other_settings(transp
     assert (transport_dir / "checkpoints" / "fclf_latest.pt").read_bytes() == before
     assert main([*command, *settings, "--set", "model.keep=0.9"]) == 2
     assert "model.keep 0.5 -> 0.9" in capsys.readouterr().err
+
+
+def test_resume_without_a_run_is_refused(embeddings, tmp_path, capsys):
+    assert main(["train", "--embeddings", str(embeddings), "--output-dir", str(tmp_path / "new"), "--resume"]) == 2
+    assert "there is no run" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+
+
+def test_an_overwritten_run_takes_its_evaluation_along(embeddings, tmp_path, capsys):
+    command = ["train", "--embeddings", str(embeddings), "--output-dir", str(tmp_path), "--set", "model.start=shift"]
+    assert main(command) == 0
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "evaluation" / "transfer_metrics.json").write_text("{}")
+    assert main([*command, "--overwrite"]) == 0
+    assert not (tmp_path / "evaluation" / "transfer_metrics.json").exists()
+
+
+def test_a_rare_attribute_that_decides_the_choice_is_named(embeddings, tmp_path, capsys):
+    data = EmbeddingSet.load(embeddings)
+    labels = data.attributes.copy()
+    train_rows = np.flatnonzero(data.split == "train")
+    labels[train_rows, 1] = 0
+    labels[train_rows[:2], 1] = 1
+    rare = EmbeddingSet.from_arrays({**data.to_arrays(), "attributes": labels})
+    rare.save(tmp_path / "rare.npz")
+    assert main(["train", "--embeddings", str(tmp_path / "rare.npz"), "--output-dir", str(tmp_path / "run")]) == 0
+    said = capsys.readouterr().out
+    assert "Young" in said
+    assert "--attributes" in said
+
+
+def test_train_rows_of_one_label_are_refused_by_an_evaluation(run_dir, embeddings, tmp_path, capsys):
+    data = EmbeddingSet.load(embeddings)
+    labels = data.attributes.copy()
+    labels[data.split == "train", 1] = 1
+    EmbeddingSet.from_arrays({**data.to_arrays(), "attributes": labels}).save(tmp_path / "constant.npz")
+    arguments = ["--checkpoint", run_dir, "--embeddings", tmp_path / "constant.npz", "--output-dir", tmp_path / "out"]
+    assert main(["evaluate", *map(str, arguments)]) == 2
+    assert "Young" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

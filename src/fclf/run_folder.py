@@ -22,7 +22,16 @@ __all__ = ["RunFolder"]
 
 LATEST, BEST = "fclf_latest", "fclf_best"
 # What a run writes: all that --overwrite ever removes.
-PARTS = ("run.json", "config.yaml", "checkpoints/fclf_*.pt", "logs/metrics.jsonl", "logs/events.out.tfevents.*")
+PARTS = (
+    "run.json",
+    "config.yaml",
+    "checkpoints/fclf_*.pt",
+    "logs/metrics.jsonl",
+    "logs/events.out.tfevents.*",
+    "evaluation/transfer_metrics.json",  # of the run that goes: `fclf diagnose` would take it for the new one's
+    "evaluation/points.npz",
+    "evaluation/figures/*.png",
+)
 
 # Tags of the reference's TensorBoard, and the measurements that belong beside them.
 TAGS = {

@@ -115,7 +115,9 @@ def train(
             saved = Checkpoint.load(folder.latest)
             seen.check_same(saved, config, folder.latest)
             return saved
-        folder.clear(overwrite)
+        if resume and not folder.holds_a_run():
+            raise InputError(f"--resume: there is no run in {folder.path}. Leave out --resume to start one.")
+        folder.clear(overwrite or resume)  # what was stopped before it was saved left nothing to continue from
         return fit_edit(config, config.model, seen, train_rows, val_rows, folder, on_epoch)
     run = _Run(config, config.model, seen, train_rows, val_rows, folder, _device(device))
     if resume:

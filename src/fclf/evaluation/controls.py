@@ -8,6 +8,7 @@ from fclf.closed.candidates import BASELINES, closed_forms
 from fclf.closed.linear import ClosedForm, DoNothing, TargetMean
 from fclf.closed.nearest import NearestTarget
 from fclf.data.embeddings import EmbeddingSet
+from fclf.errors import InputError
 from fclf.evaluation.flow_matching import FlowMatching
 
 __all__ = ["controls"]
@@ -22,6 +23,12 @@ def controls(train: EmbeddingSet, *, slow: bool = False, seed: int = 0) -> dict[
         seed: of that.
     """
     z, y = train.embeddings.astype(np.float64), np.asarray(train.attributes)
+    constant = [name for name, labels in zip(train.attribute_names, y.T, strict=True) if labels.min() == labels.max()]
+    if constant:
+        raise InputError(
+            f"No control can be fitted to {', '.join(constant)}: all {len(y)} train rows have the same label. Give "
+            "rows of both labels the split 'train', or evaluate the file that the checkpoint was trained on."
+        )
     found: dict[str, ClosedForm] = {
         "do nothing": DoNothing(),
         "target mean": TargetMean.fit(z, y),

@@ -271,9 +271,13 @@ def choose(
         learn: trains a residual; none is considered if absent.
     """
     first, second = _halves(train, seed)
-    if min(_fewest_people(half) for half in (first, second)) < MIN_PEOPLE // 2:
+    rare = sorted({name for half in (first, second) for name in _rare(half)})
+    if rare:
         simplest = SIMPLEST if start is None else start
-        reason = f"{simplest}: there are too few people with and without each attribute to judge anything else."
+        reason = (
+            f"{simplest}: halves of the train rows have fewer than {MIN_PEOPLE // 2} people with or without "
+            f"{', '.join(rare)}, too few people to judge anything else. Leave it out with --attributes, or add rows."
+        )
         return Choice(chosen=simplest, start=simplest, keep=keep, reason=reason)
     rows = np.random.default_rng(seed).permutation(len(val))[: max(1, MAX_EDITS // len(val.attribute_names))]
     val = val.take(np.sort(rows))
@@ -379,8 +383,12 @@ def _halves(train: EmbeddingSet, seed: int) -> tuple[EmbeddingSet, EmbeddingSet]
     return train.take(side[who]), train.take(~side[who])
 
 
-def _fewest_people(rows: EmbeddingSet) -> int:
-    """Of any attribute and value."""
+def _rare(rows: EmbeddingSet) -> list[str]:
+    """Attributes with too few people of a value to fit or judge."""
     labels = np.asarray(rows.attributes)
     people = np.arange(len(rows)) if rows.identities is None else rows.identities
-    return min(len(np.unique(people[column == value])) for column in labels.T for value in (0, 1))
+    return [
+        name
+        for name, column in zip(rows.attribute_names, labels.T, strict=True)
+        if min(len(np.unique(people[column == value])) for value in (0, 1)) < MIN_PEOPLE // 2
+    ]
