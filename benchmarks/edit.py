@@ -168,7 +168,9 @@ def widths(data: Path, seeds: int) -> None:
     for dim in (64, 128, 256, 512, 1024):
         rows = planted(4000, dim)[0]
         bench = Bench.build(rows.part("test"), Judges.fit(rows.part("judge")), "each", 0)
-        table = [("shift x1", [measure(bench, fitted(rows, names=("shift x1",))["shift x1"])])]
+        shifts = {"do nothing": DoNothing(), **fitted(rows, names=("shift x1", "shift x1.5"))}
+        table = [(name, [measure(bench, form)]) for name, form in shifts.items()]
+        table.append(("held-out real", [bench.measure_real()]))
         form = transport(rows, 0)
         table += [(point, [measure(bench, replace(form, keep=keep))]) for point, keep in POINTS.items()]
         show(f"planted, width {dim}", table)
@@ -297,6 +299,7 @@ def angle(x: np.ndarray, y: np.ndarray) -> float:
 def show(title: str, table: list[tuple[str, list[Row]]]) -> None:
     """Print a Markdown table; the rows of several seeds are averaged."""
     print(f"\n| {title} | " + " | ".join(COLUMNS) + " | collapsed |\n" + "|---" * (len(COLUMNS) + 2) + "|")  # noqa: T201
+    table = [(name, [row.model_copy(update={"name": name}) for row in rows]) for name, rows in table]
     for name, rows in table:
         texts = [cell(rows, measure_) for measure_ in MEASURES]
         signs = any(collapse_signs(row, [row for _, part in table for row in part]) for row in rows)

@@ -8,7 +8,8 @@ of few rows uncertain by what random halves of the real rows show. What is left 
 half-way in logarithms between all of the spread and half of it.
 
 An attribute and direction of which no edit is in any group, as happens with many attributes, is judged as a whole:
-by the spread of its edits that their labels do not explain, over that of their sources.
+by the spread of its edits that their labels do not explain, over that of their sources or of real rows weighted to be
+like them, whichever ratio is larger.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ def group_margins(row: Row, references: References) -> list[GroupMargin]:
         one, more = (_kept(known.get(_key(g))) for known in (ones, overshots))
         reference = _expected(one, more, s)
         noise = unit * math.sqrt(2 / g.edits)
-        found.append(GroupMargin(g, g.spread_kept, reference, reference * min(KEPT, math.exp(-worst * noise))))
+        found.append(GroupMargin(g, _kept(g), reference, reference * min(KEPT, math.exp(-worst * noise))))
     return found
 
 
@@ -228,7 +229,7 @@ def _ungrouped(row: Row) -> list[GroupScores]:
             real=0,
             energy_source=0.0,
             energy_edited=0.0,
-            variance_ratio=c.spread_kept,
+            variance_ratio=c.spread_kept if c.variance_ratio is None else c.variance_ratio,
             spread_kept=c.spread_kept,
             recall=0.0,
         )
