@@ -5,11 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float64, Int8, Int64
+from jaxtyping import Bool, Float64, Int8, Int64
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
-__all__ = ["FINE_PENALTY", "LinearClassifier", "Standardiser", "cross_fitted_logits", "logistic_weights"]
+__all__ = [
+    "FINE_PENALTY",
+    "LinearClassifier",
+    "Standardiser",
+    "cross_fitted_logits",
+    "first_half",
+    "logistic_weights",
+]
 
 FOLDS = 5
 FINE_PENALTY = 3e-3
@@ -91,6 +98,13 @@ def cross_fitted_logits(
         cv = PredefinedSplit(fold[who])
         out[:, k] = cross_val_predict(_logistic(penalty), x, labels, cv=cv, method="decision_function")
     return out
+
+
+def first_half(n: int, identities: Int64[np.ndarray, " n"] | None, seed: int) -> Bool[np.ndarray, " n"]:
+    """Which of n rows show the first half of the people, drawn at random; of the rows where nobody is named."""
+    people, who = np.unique(np.arange(n) if identities is None else identities, return_inverse=True)
+    first: Bool[np.ndarray, " n"] = (np.random.default_rng(seed).permutation(len(people)) % 2 == 0)[who]
+    return first
 
 
 def _logistic(penalty: float) -> LogisticRegression:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float64, Int8, Int64
 from fclf.closed.linear import project
 from fclf.closed.means import LabelMeans
 from fclf.closed.personal import NOTHING, PersonalEffects
-from fclf.closed.probe import FINE_PENALTY, LinearClassifier, Standardiser, cross_fitted_logits
+from fclf.closed.probe import FINE_PENALTY, LinearClassifier, Standardiser, cross_fitted_logits, first_half
 from fclf.closed.quantile import PENALTY, transport
 from fclf.errors import InputError
 
@@ -263,8 +263,7 @@ def _reliability(
     $\sqrt{2r/(1+r)}$: a probe of all rows agrees with another one of as many rows by $2r/(1+r)$ (Spearman, 1910;
     Brown, 1910), and with what both estimate by its root. At least `LEAST_RELIABLE`; 1 where halves cannot be fitted.
     """
-    people, who = np.unique(np.arange(len(y)) if identities is None else identities, return_inverse=True)
-    first = (np.random.default_rng(seed).permutation(len(people)) % 2 == 0)[who]
+    first = first_half(len(y), identities, seed)
     halves = (first, ~first)
     if any((y[half].min(axis=0) == y[half].max(axis=0)).any() for half in halves if half.any()) or first.all():
         return np.ones(y.shape[1])

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from fclf.closed.candidates import PERSONAL, STARTS, closed_forms
 from fclf.closed.linear import ClosedForm
+from fclf.closed.probe import first_half
 from fclf.data.embeddings import EmbeddingSet
 from fclf.evaluation.edits import Group, comparable_groups, plan_edits
 from fclf.evaluation.groups import variance
@@ -377,10 +378,8 @@ def _text(trial: Trial) -> str:
 
 def _halves(train: EmbeddingSet, seed: int) -> tuple[EmbeddingSet, EmbeddingSet]:
     """Two halves of the people."""
-    people = np.arange(len(train)) if train.identities is None else train.identities
-    every, who = np.unique(people, return_inverse=True)
-    side = np.random.default_rng(seed).permutation(len(every)) % 2 == 0
-    return train.take(side[who]), train.take(~side[who])
+    first = first_half(len(train), train.identities, seed)
+    return train.take(first), train.take(~first)
 
 
 def _rare(rows: EmbeddingSet) -> list[str]:
