@@ -9,19 +9,10 @@ import numpy as np
 from jaxtyping import Float64, Int8
 
 from fclf.data.embeddings import EmbeddingSet
+from fclf.data.frequencies import ATTRIBUTES, draw_attributes, frequencies
 from fclf.errors import InputError
 
 __all__ = ["ATTRIBUTES", "Geometry", "PlantedTruth", "planted"]
-
-ATTRIBUTES = ("Smiling", "Young", "Male", "Eyeglasses", "Mustache")
-
-# How many of CelebA's 202,599 images have each combination (Liu et al., 2015); attribute k is bit k of the position.
-# fmt: off
-COMBINATION_COUNTS = (
-    4260, 9624, 48603, 52961, 11675, 9309, 27802, 18228, 426, 566, 1004, 718, 3289, 2491, 2153, 1073,
-    1, 0, 0, 1, 2095, 1212, 2603, 1032, 0, 1, 0, 0, 602, 314, 417, 139,
-)
-# fmt: on
 
 Geometry = Literal["centred", "middle", "cone"]
 # Mean cosine of two rows: 0, about .6 as of CLIP's, and .91 as of a network's raw features.
@@ -31,7 +22,6 @@ EFFECT = 0.8
 ENTANGLED = 0.8  # share of an effect that points where people differ, so that no judge is perfect
 PERSONAL = 0.3
 NUISANCE = 0.55
-PER_PERSON = ("Young", "Male")  # the same in every picture of a person
 
 
 @dataclass(frozen=True)
@@ -74,7 +64,7 @@ def planted(
         raise InputError(f"Planted data need n >= 1, dim >= 2 and per_person >= 1, but {n}, {dim}, {per_person} came.")
     rng = np.random.default_rng(seed)
     person = np.arange(n) // per_person
-    y = _attributes(person, rng)
+    y = draw_attributes(person, rng)
     k = len(ATTRIBUTES)
     spectrum = np.arange(1, IDENTITY_FACTORS + 1) ** -0.5
     loadings = rng.normal(size=(IDENTITY_FACTORS, dim)) * (spectrum / np.linalg.norm(spectrum) / np.sqrt(dim))[:, None]
@@ -82,13 +72,12 @@ def planted(
     centre = rng.normal(size=dim)
     base = identity @ loadings + rng.normal(size=(n, dim)) * NUISANCE / np.sqrt(dim)
     base += CONE_MEAN[geometry] * centre / np.linalg.norm(centre)
-    counts = np.array(COMBINATION_COUNTS, dtype=np.float64)
     truth = PlantedTruth(
         base=base,
         identity=identity,
         effects=EFFECT * _directions(loadings, k, rng),
         personal=rng.normal(size=(k, IDENTITY_FACTORS, dim)) * EFFECT * PERSONAL / np.sqrt(dim * IDENTITY_FACTORS),
-        frequencies=counts / counts.sum() @ _combinations(),
+        frequencies=frequencies(),
     )
     data = EmbeddingSet.from_arrays(
         {
@@ -113,25 +102,3 @@ def _directions(loadings: Float64[np.ndarray, "q d"], k: int, rng: np.random.Gen
     shared = unit(rng.normal(size=(k, len(loadings))) @ loadings)
     own = unit(rng.normal(size=(k, loadings.shape[1])))
     return unit(ENTANGLED * shared + (1 - ENTANGLED) * own)
-
-
-def _combinations() -> Int8[np.ndarray, "C K"]:
-    k = len(ATTRIBUTES)
-    return ((np.arange(2**k)[:, None] >> np.arange(k)) & 1).astype(np.int8)
-
-
-def _attributes(person: np.ndarray, rng: np.random.Generator) -> Int8[np.ndarray, "n K"]:
-    """Draw a person's own attributes from their joint frequencies, then each picture's others given those."""
-    combinations = _combinations()
-    shares = np.array(COMBINATION_COUNTS, dtype=np.float64)
-    own = [ATTRIBUTES.index(name) for name in PER_PERSON]
-    kind = combinations[:, own] @ (1 << np.arange(len(own)))
-    kinds = np.arange(2 ** len(own))
-    totals = np.array([shares[kind == value].sum() for value in kinds])
-    of_person = rng.choice(kinds, size=person[-1] + 1, p=totals / totals.sum())[person]
-    chosen = np.empty(len(person), dtype=np.intp)
-    for value in kinds:
-        rows = np.flatnonzero(of_person == value)
-        possible = np.flatnonzero(kind == value)
-        chosen[rows] = rng.choice(possible, size=len(rows), p=shares[possible] / shares[possible].sum())
-    return combinations[chosen]
