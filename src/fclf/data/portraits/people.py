@@ -14,13 +14,13 @@ from fclf.errors import InputError
 __all__ = ["CIRCUMSTANCES", "FACTORS", "Sitters", "sitters"]
 
 FACTORS = (
-    "face_width", "face_length", "jaw", "skin", "skin_hue", "hair_dark", "hair_red", "hair_length", "fringe", "eye_size",
-    "eye_distance", "eye_colour", "brow", "nose_length", "nose_width", "mouth_width", "lips", "frames",
+    "face_width", "face_length", "jaw", "skin", "skin_hue", "hair_dark", "hair_red", "hair_length", "fringe",
+    "eye_size", "eye_distance", "eye_colour", "brow", "nose_length", "nose_width", "mouth_width", "lips", "frames",
 )  # fmt: skip
 """What makes a person, each uniform in [-1, 1]."""
 CIRCUMSTANCES = (
-    "yaw", "roll", "scale", "right", "down", "light_x", "light_y", "brightness", "ground_hue", "ground_light", "shirt_hue",
-    "shirt_light", "smile", "gaze",
+    "yaw", "roll", "scale", "right", "down", "light_x", "light_y", "brightness", "ground_hue", "ground_light",
+    "shirt_hue", "shirt_light", "smile", "gaze",
 )  # fmt: skip
 """What differs between pictures of one person, each uniform in [-1, 1]."""
 

@@ -1,0 +1,1 @@
+"""The portrait autoencoder: portraits to unit embeddings and back."""
