@@ -34,7 +34,7 @@ class ImageError:
     gradient_error: float
     """Mean absolute difference of finite differences over four scales (`gradient_error`)."""
     sharpness: float
-    """Gradient energy as a share of the real images': fog has little."""
+    """Gradient energy as a share of the real images': fog has little. Noise has much, so look at the sheet too."""
 
 
 @dataclass(frozen=True)

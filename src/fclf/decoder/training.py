@@ -46,8 +46,6 @@ class TrainingSettings:
     """Standard deviation of the noise on every coordinate of an embedding, in units of their spread."""
     gradient: float = DecoderLoss.gradient
     """Weight of the loss's gradient term."""
-    strength: float = DecoderLoss.strength
-    """Weight of the loss's term of edge strength."""
 
     def __post_init__(self) -> None:
         if self.size not in SIZES:
@@ -124,7 +122,7 @@ class _Run:
 
     def __init__(self, train: Pairs, val: Pairs, settings: TrainingSettings, folder: Path, fingerprint: str) -> None:
         self.train, self.val, self.settings, self.folder, self.fingerprint = train, val, settings, folder, fingerprint
-        self.loss = DecoderLoss(settings.gradient, settings.strength)
+        self.loss = DecoderLoss(settings.gradient)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
             self.network = ImageDecoder(train.z.shape[1], settings.size, settings.width)
