@@ -9,7 +9,7 @@ from fclf.decoder.held_out import HeldOut, nearest_rows, sample_sheet
 from fclf.decoder.training import Pairs, TrainingSettings, train_decoder
 from fclf.errors import InputError, NonFiniteLossError
 
-SETTINGS = TrainingSettings(epochs=8, width=8, batch=8, learning_rate=1e-2, noise=0.05)
+SETTINGS = TrainingSettings(epochs=8, width=8, batch=8, learning_rate=1e-2, noise=0.05, gradient=1.0)
 
 
 def discs(n, seed):
