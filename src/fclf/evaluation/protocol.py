@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -19,7 +21,7 @@ from fclf.evaluation.bench import Bench, Labels, Matrix
 from fclf.evaluation.checks import check_run
 from fclf.evaluation.controls import controls
 from fclf.evaluation.edits import MIN_EDITED, MIN_REAL, Mode
-from fclf.evaluation.flipbook import flipbook
+from fclf.evaluation.flipbook import FlipbookPoints, choose, flipbook
 from fclf.evaluation.jacobian import field_scores
 from fclf.evaluation.judges import Judges
 from fclf.evaluation.paths import measure_paths
@@ -29,10 +31,13 @@ from fclf.evaluation.results import Metrics, PlotPoints, Report
 from fclf.evaluation.verdict import collapse_signs, judge_table
 from fclf.flow import Flow
 
+if TYPE_CHECKING:
+    from fclf.decoder import Decoder
+
 __all__ = ["evaluate"]
 
 MAX_PATHS = 150
-"""Paths in the figures and flipbooks."""
+"""Paths in the figures."""
 JACOBIANS = 32
 """Rows at which the field's exact Jacobian is computed."""
 MIN_ROWS = 10
@@ -47,6 +52,8 @@ def evaluate(
     seed: int = 0,
     projection: Projection = "pca",
     slow_controls: bool = False,
+    decoder: Decoder | None = None,
+    images: str | Path | None = None,
 ) -> Report:
     """Edit the rows of one split with a trained flow and with every control, and judge the results.
 
@@ -58,6 +65,8 @@ def evaluate(
         seed: of the judges, samples and subsamples.
         projection: the map in the figures: principal axes, UMAP, or `auto` for UMAP where it is installed.
         slow_controls: train flow matching as a control too.
+        decoder: draws the edits in the flipbooks, where there is one for these embeddings.
+        images: folder of images named by the rows' ids, for the nearest rows in the flipbooks.
 
     Raises:
         InputError: if the data do not fit, the judge rows were used in training, or UMAP is not installed.
@@ -128,7 +137,8 @@ def evaluate(
         projection=kind,
         notes=_notes(checkpoint.shared_rows(rows), rows, bench),
     )
-    return Report(metrics, _plot_points(flow, bench, destinations, kind))
+    book = _flipbook(flow, bench, rows, decoder, images)
+    return Report(metrics, _plot_points(flow, bench, destinations, kind, book))
 
 
 def _inputs(
@@ -178,14 +188,23 @@ def _field(flow: Flow, bench: Bench) -> FieldScores:
     return field_scores(flow.field, *_inputs(flow, bench, bench.sample[:JACOBIANS]))
 
 
-def _plot_points(flow: Flow, bench: Bench, destinations: Matrix, kind: Kind) -> PlotPoints:
-    """Place the sampled edits and some of their paths in one map, and follow a few by their nearest rows."""
+def _flipbook(
+    flow: Flow, bench: Bench, rows: EmbeddingSet, decoder: Decoder | None, images: str | Path | None
+) -> FlipbookPoints:
+    """Follow a few of the sampled edits by their nearest rows."""
+    sample = bench.plan.take(bench.sample)
+    return flipbook(
+        flow, rows, sample, choose(sample, rows.identities, seed=bench.seed), decoder=decoder, images=images
+    )
+
+
+def _plot_points(flow: Flow, bench: Bench, destinations: Matrix, kind: Kind, book: FlipbookPoints) -> PlotPoints:
+    """Place the sampled edits and some of their paths in one map, beside the flipbooks."""
     shown = bench.sample[:MAX_PATHS]
     with torch.no_grad():
         paths: Float64[np.ndarray, "t p d"] = np.stack(list(_points(flow, bench, shown)))
     source = bench.plan.source[bench.sample]
     places = project(kind, bench.z, source, destinations[bench.sample], paths, bench.tolerance, bench.seed)
-    book = flipbook(paths, bench.plan.source[shown], bench.z)
     return PlotPoints(
         original=places.original,
         flowed=places.flowed,
@@ -194,11 +213,7 @@ def _plot_points(flow: Flow, bench: Bench, destinations: Matrix, kind: Kind) -> 
         target_codes=bench.codes["target"][bench.sample],
         code_names=np.array([_combination(bench.names, row) for row in bench.code_rows]),
         explained=places.explained,
-        flipbook_edits=book.edits,
-        flipbook_source=book.source,
-        flipbook_rows=book.rows,
-        flipbook_distances=book.distances,
-        flipbook_unique=book.unique,
+        **vars(book),
     )
 
 
