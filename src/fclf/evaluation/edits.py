@@ -11,7 +11,17 @@ from numpy.typing import NDArray
 
 from fclf.errors import InputError
 
-__all__ = ["MIN_EDITED", "MIN_REAL", "EditPlan", "Group", "Mode", "all_groups", "comparable_groups", "plan_edits"]
+__all__ = [
+    "MIN_EDITED",
+    "MIN_REAL",
+    "EditPlan",
+    "Group",
+    "Mode",
+    "all_groups",
+    "combination_name",
+    "comparable_groups",
+    "plan_edits",
+]
 
 Mode = Literal["each", "single", "multi", "smiling"]
 
@@ -83,6 +93,11 @@ def plan_edits(y: Int8[np.ndarray, "n K"], names: tuple[str, ...], mode: Mode = 
             flips = rng.random((n, k)).argsort(axis=1) < counts
     original = y[source]
     return EditPlan(source, original, np.where(flips, 1 - original, original).astype(np.int8))
+
+
+def combination_name(names: tuple[str, ...], labels: Int8[np.ndarray, " K"]) -> str:
+    """The attributes that a row has, such as `Smiling+Young`; `none` without any."""
+    return "+".join(name for name, value in zip(names, labels, strict=True) if value) or "none"
 
 
 def all_groups(plan: EditPlan, y: Int8[np.ndarray, "n K"]) -> list[Group]:

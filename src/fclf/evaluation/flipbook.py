@@ -14,16 +14,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fclf.data.embeddings import EmbeddingSet
-from fclf.evaluation.edits import EditPlan
+from fclf.evaluation.edits import EditPlan, combination_name
 from fclf.flow import Flow
 
 if TYPE_CHECKING:
     from fclf.decoder import Decoder
 
-__all__ = ["BOOKS", "PAGES", "PICTURE", "FlipbookPoints", "change_names", "choose", "flipbook", "nearest", "pages"]
+__all__ = ["PAGES", "PICTURE", "FlipbookPoints", "change_names", "flipbook", "nearest", "pages"]
 
-BOOKS = 8
-"""Edits that are shown."""
 PAGES = 8
 """Times of their paths that are shown, at most."""
 PICTURE = 64
@@ -63,6 +61,8 @@ class FlipbookPoints:
     """(b,): what is changed, such as `+Eyeglasses` or `+Smiling -Young`."""
     flipbook_ids: NDArray[np.str_] = field(default_factory=lambda: np.zeros(0, "U1"))
     """(b,): id of each source."""
+    flipbook_targets: NDArray[np.str_] = field(default_factory=lambda: np.zeros(0, "U1"))
+    """(b,): the combination that is asked for, such as `Smiling+Young`; `none` of the attributes."""
     flipbook_nearest_ids: NDArray[np.str_] = field(default_factory=lambda: np.zeros((0, 0), "U1"))
     """(t, b): id of the nearest evaluated row."""
     flipbook_decoded: UInt8[np.ndarray, "b t s s 3"] = field(default_factory=_no_pictures)
@@ -114,6 +114,7 @@ def flipbook(
         flipbook_times=at * flow.step_size * strength,
         flipbook_changes=np.array(change_names(rows.attribute_names, shown)),
         flipbook_ids=rows.ids[shown.source],
+        flipbook_targets=np.array([combination_name(rows.attribute_names, target) for target in shown.target]),
         flipbook_nearest_ids=rows.ids[found],
     )
     if decoder is not None:
@@ -137,42 +138,9 @@ def pages(steps: int, most: int = PAGES) -> Int64[np.ndarray, " t"]:
 def change_names(names: Sequence[str], plan: EditPlan) -> list[str]:
     """What each edit changes, in words: `+Eyeglasses`, `-Young`, or several with spaces between."""
     return [
-        " ".join(f"{'+' if target[k] else '-'}{names[k]}" for k in np.flatnonzero(flips))
+        " ".join(f"{'+' if target[k] else '-'}{name}" for k, name in enumerate(names) if flips[k])
         for flips, target in zip(plan.flips, plan.target, strict=True)
     ]
-
-
-def choose(plan: EditPlan, people: NDArray[np.int64] | None, books: int = BOOKS, seed: int = 0) -> NDArray[np.intp]:
-    """Choose edits to show: every attribute before any twice, directions in turn, and never the same person again.
-
-    Book after book takes, in an order drawn from the seed, the first edit of somebody not shown yet that changes the
-    attribute shown least; of its directions the one shown less often, of this attribute and then of all.
-
-    Args:
-        plan: edits; those that change nothing are not shown.
-        people: who is on each row; without, every row is somebody.
-        books: edits to choose, at most.
-        seed: of the order.
-    """
-    order = np.random.default_rng(seed).permutation(len(plan))
-    flips, given = plan.flips[order], plan.target[order] == 1
-    person = plan.source[order] if people is None else people[plan.source[order]]
-    free = np.ones(len(order), dtype=np.bool_)
-    shown = np.zeros((flips.shape[1], 2), dtype=np.int64)
-    """How often each attribute was shown, taken and given."""
-    chosen: list[int] = []
-    while len(chosen) < books:
-        cells = sorted(
-            np.ndindex(shown.shape), key=lambda cell: (shown[cell[0]].sum(), shown[cell], shown[:, cell[1]].sum())
-        )
-        found = (np.flatnonzero(free & flips[:, k] & (given[:, k] == direction)) for k, direction in cells)
-        first = next((edits[0] for edits in found if len(edits)), None)
-        if first is None:
-            break
-        chosen.append(int(first))
-        free &= person != person[first]
-        shown[np.flatnonzero(flips[first]), given[first, flips[first]].astype(np.intp)] += 1
-    return order[chosen]
 
 
 def nearest(

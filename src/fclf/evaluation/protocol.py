@@ -17,11 +17,12 @@ from fclf.checkpoint import Checkpoint
 from fclf.data.embeddings import EmbeddingSet
 from fclf.errors import InputError
 from fclf.evaluation.bands import read_bands
-from fclf.evaluation.bench import Bench, Labels, Matrix
+from fclf.evaluation.bench import Bench, Matrix
 from fclf.evaluation.checks import check_run
+from fclf.evaluation.choice import choose
 from fclf.evaluation.controls import controls
-from fclf.evaluation.edits import MIN_EDITED, MIN_REAL, Mode
-from fclf.evaluation.flipbook import FlipbookPoints, choose, flipbook
+from fclf.evaluation.edits import MIN_EDITED, MIN_REAL, Mode, combination_name
+from fclf.evaluation.flipbook import FlipbookPoints, flipbook
 from fclf.evaluation.jacobian import field_scores
 from fclf.evaluation.judges import Judges
 from fclf.evaluation.paths import measure_paths
@@ -211,7 +212,7 @@ def _plot_points(flow: Flow, bench: Bench, destinations: Matrix, kind: Kind, boo
         paths=places.paths,
         original_codes=bench.codes["original"][bench.sample],
         target_codes=bench.codes["target"][bench.sample],
-        code_names=np.array([_combination(bench.names, row) for row in bench.code_rows]),
+        code_names=np.array([combination_name(bench.names, row) for row in bench.code_rows]),
         explained=places.explained,
         **vars(book),
     )
@@ -242,10 +243,6 @@ def _notes(trained_on: int, rows: EmbeddingSet, bench: Bench) -> list[str]:
             f"from {len(bench.plan)}."
         )
     return found
-
-
-def _combination(names: tuple[str, ...], row: Labels) -> str:
-    return "+".join(name for name, value in zip(names, row, strict=True) if value) or "none"
 
 
 def _finite(value: float) -> float | None:
