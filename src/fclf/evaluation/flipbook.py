@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fclf.data.embeddings import EmbeddingSet
+from fclf.errors import InputError
 from fclf.evaluation.edits import EditPlan, combination_name
 from fclf.flow import Flow
 
@@ -99,11 +100,18 @@ def flipbook(
         size: side of the pictures in pixels, at most: larger ones are averaged down to it.
 
     Raises:
-        InputError: if the decoder is for another width, or the folder cannot be read.
+        InputError: if the decoder is for another width, the folder has none of the images, or an edit is not finite.
     """
+    if decoder is not None and decoder.dim != rows.dim:
+        raise InputError(
+            f"The decoder draws embeddings of width {decoder.dim}, but these have width {rows.dim}. Use one that was "
+            "trained on embeddings of the same encoder: fclf decoder train --embeddings FILE --images DIR"
+        )
     shown = plan.take(edits)
     at = pages(flow.steps, most)
     paths = _paths(flow, rows, shown, strength)[at]
+    if not np.isfinite(paths).all():
+        raise InputError("The edits end at numbers that are not finite. Lower --strength, or train again.")
     found, distances = nearest(paths, rows.embeddings, shown.source)
     points = FlipbookPoints(
         flipbook_edits=np.asarray(edits, dtype=np.int64),
@@ -203,5 +211,10 @@ def _nearest_images(folder: Path, ids: NDArray[np.str_], size: int) -> dict[str,
 
     names, number = np.unique(ids.T, return_inverse=True)
     pictures, found = load_images(folder, names, size)
+    if not found.any():
+        raise InputError(
+            f"{folder} has no image of the {len(names)} rows to show, such as {names[0]}. Name the folder that holds "
+            "images whose names are the rows' ids."
+        )
     number = number.reshape(ids.T.shape)
     return {"flipbook_images": pictures[number], "flipbook_found": found[number]}

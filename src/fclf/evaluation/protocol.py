@@ -98,6 +98,7 @@ def evaluate(
     bench = Bench.build(rows, Judges.fit(judge_rows, seed), mode, seed)
     flow = checkpoint.flow()
     destinations, steps = _follow(flow, bench)
+    book = _flipbook(flow, bench, rows, decoder, images)  # before the controls, as a folder may turn out to be empty
     table = [bench.measure("flow", destinations, steps)]
     for name, control in controls(train, slow=slow_controls, seed=seed).items():
         table.append(bench.measure(name, control(bench.sources, bench.plan.original, bench.plan.target)))
@@ -138,7 +139,6 @@ def evaluate(
         projection=kind,
         notes=_notes(checkpoint.shared_rows(rows), rows, bench),
     )
-    book = _flipbook(flow, bench, rows, decoder, images)
     return Report(metrics, _plot_points(flow, bench, destinations, kind, book))
 
 
