@@ -26,8 +26,8 @@ CELL = 64
 """Smallest side of a picture in pixels; larger ones are shown as they are."""
 GAP, FRAME = 8, 2
 """Pixels between pictures, and of a frame."""
-SMALL, TEXT, LARGE = 9, 11, 13
-LINE = 12
+SMALL, TEXT, LARGE = 10, 12, 14
+LINE = 13
 """Height of a line of small text."""
 
 

@@ -15,9 +15,9 @@ __all__ = ["animation", "sheet", "write_gif", "write_png"]
 
 MARGIN, APART = 14, 12
 """Pixels around, and between people."""
-HEAD = 20
+HEAD = 22
 """Height of the line above people who become the same."""
-WORD = 16
+WORD = 17
 """Height of a line that names a change."""
 STEP, HOLD = 300, 1400
 """Milliseconds that a page of the animation is shown, and its first and last one."""
