@@ -12,8 +12,8 @@ __all__ = ["BOOKS", "choose"]
 
 BOOKS = 8
 """Edits that are shown."""
-DRAWN = 20_000
-"""Edits among which they are chosen, at most."""
+DRAWN, LARGEST = 10_000, 100
+"""Edits among which they are chosen, at most, and combinations, by the edits that end there."""
 
 
 def choose(plan: EditPlan, people: NDArray[np.int64] | None, books: int = BOOKS, seed: int = 0) -> NDArray[np.intp]:
@@ -87,6 +87,7 @@ class _Choice:
 
 
 def _by_target(plan: EditPlan) -> list[NDArray[np.intp]]:
-    """Positions of the edits to each combination, in order."""
+    """Positions of the edits to each combination, those with most edits first."""
     member = np.unique(plan.target, axis=0, return_inverse=True)[1].reshape(-1)
-    return np.split(np.argsort(member, kind="stable"), np.cumsum(np.bincount(member))[:-1])
+    groups = np.split(np.argsort(member, kind="stable"), np.cumsum(np.bincount(member))[:-1])
+    return sorted(groups, key=len, reverse=True)[:LARGEST]
