@@ -14,7 +14,7 @@ from fclf.evaluation.results import Report
 
 @pytest.fixture(scope="module")
 def data():
-    return planted(900, 16)[0]
+    return planted(900, 16, per_person=20)[0]
 
 
 @pytest.fixture(scope="module")

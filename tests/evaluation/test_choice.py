@@ -75,6 +75,7 @@ def test_many_attributes_and_few_people_still_fill_the_books():
     chosen = plan.take(choose(plan, None))
     assert len(set(chosen.source.tolist())) == 8
     assert chosen.flips.any(axis=0).sum() == 8  # eight different attributes
+    assert (chosen.target & chosen.flips).sum() == 4  # in both directions
 
 
 @given(

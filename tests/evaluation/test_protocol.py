@@ -367,6 +367,7 @@ def test_flipbooks_are_of_sampled_edits(small, still, collapsed):
         np.testing.assert_allclose(points.flipbook_times, [0, 0.2, 0.4, 0.6, 0.8, 1])
         names = points.code_names[points.target_codes[points.flipbook_edits]]
         assert points.flipbook_targets.tolist() == names.tolist()
+        assert len(set(names[:4])) == len(set(names[4:])) == 1  # a collapse shows within a combination
         for change, before, after in zip(
             points.flipbook_changes, points.code_names[points.original_codes[points.flipbook_edits]], names, strict=True
         ):
