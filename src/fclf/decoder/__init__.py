@@ -1,5 +1,6 @@
 """Images from embeddings, to look at; nothing is measured on them."""
 
 from fclf.decoder.network import SIZES, ImageDecoder
+from fclf.decoder.state import Decoder
 
-__all__ = ["SIZES", "ImageDecoder"]
+__all__ = ["SIZES", "Decoder", "ImageDecoder"]

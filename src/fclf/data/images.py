@@ -1,0 +1,82 @@
+"""Images of embeddings, found by the rows' ids and brought to one size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, UInt8
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from fclf.data.celeba import IMAGES
+from fclf.data.labelling import stem
+from fclf.errors import InputError
+
+__all__ = ["load_images"]
+
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"})
+
+
+def load_images(
+    folder: str | Path, ids: Sequence[str] | NDArray[np.str_], size: int
+) -> tuple[UInt8[np.ndarray, "n size size 3"], Bool[np.ndarray, " n"]]:
+    """Read the image of every id: the largest square in its middle, resized once (Lanczos), RGB.
+
+    Args:
+        folder: a folder of images, or one in CelebA's official layout, which has them in `img_align_celeba`.
+        ids: names of the images, with or without folders before and an extension after (`labelling.stem`); of two
+            files that differ in the extension alone, the one of the very name of the id is taken, else the first.
+        size: side in pixels.
+
+    Returns:
+        Images, zero where there is none, and whether there is one.
+
+    Raises:
+        InputError: if there is no such folder, or images cannot be decoded, naming them.
+    """
+    files = _files(Path(folder))
+    images = np.zeros((len(ids), size, size, 3), dtype=np.uint8)
+    found = np.zeros(len(ids), dtype=np.bool_)
+    broken = []
+    for row, name in enumerate(map(str, ids)):
+        candidates = files.get(stem(name), [])
+        if not candidates:
+            continue
+        path = next((path for path in candidates if path.name == name.rpartition("/")[2]), candidates[0])
+        try:
+            images[row] = _square(path, size)
+        except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error and more
+            broken.append(f"{path.name} ({str(error).replace(str(path), path.name) or type(error).__name__})")
+        else:
+            found[row] = True
+    if broken:
+        more = f" and {len(broken) - 4:,} more" if len(broken) > 4 else ""
+        raise InputError(
+            f"{len(broken):,} images in {folder} cannot be read: {', '.join(broken[:4])}{more}. "
+            "Copy them again, or remove them: rows without an image are skipped."
+        )
+    return images, found
+
+
+def _files(folder: Path) -> dict[str, list[Path]]:
+    """Image files of the folder by what they share with an id, in the order of their names."""
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        raise InputError(f"Images: {folder} {what}; name a folder of images whose file names are the rows' ids.")
+    folder = next((path for sub in ("", "Img") if (path := folder / sub / IMAGES).is_dir()), folder)
+    files: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in SUFFIXES:
+            files.setdefault(stem(path.name), []).append(path)
+    return files
+
+
+def _square(path: Path, size: int) -> UInt8[np.ndarray, "size size 3"]:
+    with Image.open(path) as image:
+        upright = ImageOps.exif_transpose(image).convert("RGB")
+    side = min(upright.size)
+    left, top = (upright.width - side) // 2, (upright.height - side) // 2
+    middle = upright.crop((left, top, left + side, top + side))  # as `resize(box=...)` also reads what lies outside
+    return np.asarray(middle.resize((size, size), Image.Resampling.LANCZOS))
