@@ -1,14 +1,18 @@
 """`fclf flipbook` and `fclf evaluate --images` as a user types them."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from fclf.cli import flipbook_command, main
+from fclf.cli import main
+from fclf.cli.pictures import decoder_of
+from fclf.data.embeddings import EmbeddingSet
+from fclf.data.images import load_images
 from fclf.data.planted import planted
+from fclf.decoder import Decoder, ImageDecoder
 from fclf.evaluation.results import Report
 
 
@@ -49,23 +53,12 @@ def book(run_dir, embeddings, tmp_path):
     return draw
 
 
-class Shades:
-    dim, size = 16, 64
-
-    def decode(self, z):
-        return np.full((len(z), 64, 64, 3), 120, dtype=np.uint8)
-
-
-@pytest.fixture
-def decoder(monkeypatch):
-    asked = SimpleNamespace(names=[], decoder=Shades())
-
-    def decoder_of(named):
-        asked.names.append(named)
-        return asked.decoder
-
-    monkeypatch.setattr(flipbook_command, "decoder_of", decoder_of)
-    return asked
+@pytest.fixture(scope="module")
+def decoder(tmp_path_factory):
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("decoder") / "decoder.safetensors"
+    Decoder(ImageDecoder(16, width=8)).save(path)
+    return path
 
 
 def test_a_sheet_and_an_animation_are_written(book, images, tmp_path, capsys):
@@ -118,11 +111,29 @@ def test_a_strength_of_nothing_stays_at_the_sources(book, images, capsys):
     assert all(person["nearest"] == [person["id"]] * 6 for person in found["people"])
 
 
-def test_a_decoder_alone_is_enough(book, decoder, tmp_path):
-    assert book("--decoder", "somewhere") == 0
-    assert decoder.names == ["somewhere"]
-    colours = np.asarray(Image.open(tmp_path / "book.png"))
-    assert (colours == 120).all(axis=2).sum() == 8 * 6 * 64 * 64
+def test_a_decoder_alone_is_enough(book, decoder, data, tmp_path, capsys):
+    assert book("--decoder", decoder, "--json") == 0
+    first = json.loads(capsys.readouterr().out)["people"][0]["id"]
+    (source,) = Decoder.load(decoder).decode(data.embeddings[data.ids == first])
+    sheet = np.asarray(Image.open(tmp_path / "book.png"))
+    starts = np.argwhere((sheet[..., :3] == source[0, 0]).all(axis=2))
+    assert any(np.array_equal(sheet[y : y + 64, x : x + 64], source) for y, x in starts)
+
+
+def test_a_decoder_and_images_are_two_strips(book, decoder, images, tmp_path):
+    sizes = {}
+    for name, more in (("one", []), ("two", ["--images", images])):
+        assert book("--decoder", decoder, *more, output=f"{name}.png") == 0
+        with Image.open(tmp_path / f"{name}.png") as sheet:
+            sizes[name] = sheet.size
+    assert sizes["two"][1] - sizes["one"][1] > 8 * 64
+
+
+def test_portraits_are_drawn_by_the_decoder_of_the_package(decoder, monkeypatch):
+    monkeypatch.setattr("fclf.autoencoder.WEIGHTS", decoder, raising=False)
+    assert decoder_of("portraits").dim == 16
+    assert decoder_of(str(decoder)).dim == 16
+    assert decoder_of(None) is None
 
 
 @pytest.mark.parametrize(
@@ -135,7 +146,8 @@ def test_a_decoder_alone_is_enough(book, decoder, tmp_path):
         (["--images", "IMAGES", "--set", "Smiling=1", "--flip", "Smiling"], "cannot be both set and flipped"),
         (["--images", "IMAGES", "--split", "tset"], "There is no split 'tset'"),
         (["--images", "IMAGES", "--keep", "0.5"], "no operating point"),
-        (["--images", "nowhere"], "nowhere"),
+        (["--images", "nowhere"], "Images: nowhere does not exist"),
+        (["--decoder", "nowhere"], "Decoder: there is no file nowhere"),
         (["--images", "EMPTY"], "has no image of the"),
     ],
 )
@@ -152,10 +164,11 @@ def test_a_sheet_is_a_png(book, images, capsys):
     assert "book.png" in capsys.readouterr().err
 
 
-def test_a_decoder_for_another_width_is_refused(book, decoder, capsys):
-    decoder.decoder.dim = 128
-    assert book("--decoder", "somewhere") == 2
+def test_a_decoder_for_another_width_is_refused(book, tmp_path, capsys):
+    Decoder(ImageDecoder(128, width=8)).save(tmp_path / "wide.safetensors")
+    assert book("--decoder", tmp_path / "wide.safetensors") == 2
     assert "width 128, but these have width 16" in capsys.readouterr().err
+    assert not (tmp_path / "book.png").exists()
 
 
 def test_rows_that_have_the_target_already_are_refused(run_dir, data, images, tmp_path, capsys):
@@ -167,13 +180,17 @@ def test_rows_that_have_the_target_already_are_refused(run_dir, data, images, tm
     assert "have Smiling=1 already" in capsys.readouterr().err
 
 
-def test_an_evaluation_keeps_the_pictures(run_dir, embeddings, images, tmp_path):
+def test_an_evaluation_keeps_the_pictures(run_dir, embeddings, images, decoder, tmp_path):
     base = ["evaluate", "--checkpoint", str(run_dir), "--embeddings", str(embeddings), "--projection", "pca"]
-    assert main([*base, "--images", str(images), "--output-dir", str(tmp_path)]) == 0
+    assert main([*base, "--images", str(images), "--decoder", str(decoder), "--output-dir", str(tmp_path)]) == 0
     points = Report.load(tmp_path).points
-    assert points.flipbook_images.shape == (8, 6, 64, 64, 3)
+    assert points.flipbook_images.shape == points.flipbook_decoded.shape == (8, 6, 64, 64, 3)
     assert points.flipbook_found.all()
-    assert points.flipbook_decoded.size == 0
+    data = EmbeddingSet.load(embeddings)
+    expected = load_images(images, points.flipbook_ids, 64)[0]
+    np.testing.assert_array_equal(points.flipbook_images[:, 0], expected)
+    rows = [int(np.flatnonzero(data.ids == name)[0]) for name in points.flipbook_ids]
+    np.testing.assert_array_equal(points.flipbook_decoded[:, 0], Decoder.load(decoder).decode(data.embeddings[rows]))
     assert (tmp_path / "figures" / "flipbook.png").is_file()
     assert (tmp_path / "points.npz").stat().st_size < 3_000_000
 

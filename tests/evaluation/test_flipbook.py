@@ -9,6 +9,7 @@ from PIL import Image
 
 from fclf.data.embeddings import EmbeddingSet
 from fclf.data.images import load_images
+from fclf.decoder import Decoder, ImageDecoder
 from fclf.errors import InputError
 from fclf.evaluation import flipbook as module
 from fclf.evaluation.edits import EditPlan, plan_edits
@@ -210,10 +211,8 @@ def test_what_cannot_be_shown_is_refused(rows, plan, folder, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"no image of the 4 rows to show, such as 000000\.png"):
         flipbook(still(), rows, plan, np.arange(4), images=tmp_path / "empty")
-    narrow = Shades()
-    narrow.dim = 7
     with pytest.raises(InputError, match="width 7, but these have width 5"):
-        flipbook(still(), rows, plan, np.arange(4), decoder=narrow)
+        flipbook(still(), rows, plan, np.arange(4), decoder=Decoder(ImageDecoder(7, width=8)))
     with pytest.raises(InputError, match="not finite"):
         flipbook(Flow(lambda z, y: z * np.nan), rows, plan, np.arange(4))
 

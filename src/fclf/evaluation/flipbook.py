@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,12 +14,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fclf.data.embeddings import EmbeddingSet
+from fclf.data.images import load_images
+from fclf.decoder import Decoder
 from fclf.errors import InputError
 from fclf.evaluation.edits import EditPlan, combination_name
 from fclf.flow import Flow
-
-if TYPE_CHECKING:
-    from fclf.decoder import Decoder
 
 __all__ = ["PAGES", "PICTURE", "FlipbookPoints", "change_names", "flipbook", "nearest", "pages"]
 
@@ -102,11 +101,6 @@ def flipbook(
     Raises:
         InputError: if the decoder is for another width, the folder has none of the images, or an edit is not finite.
     """
-    if decoder is not None and decoder.dim != rows.dim:
-        raise InputError(
-            f"The decoder draws embeddings of width {decoder.dim}, but these have width {rows.dim}. Use one that was "
-            "trained on embeddings of the same encoder: fclf decoder train --embeddings FILE --images DIR"
-        )
     shown = plan.take(edits)
     at = pages(flow.steps, most)
     paths = _paths(flow, rows, shown, strength)[at]
@@ -207,8 +201,6 @@ def _decode(decoder: Decoder, paths: Float64[np.ndarray, "t b d"], size: int) ->
 
 def _nearest_images(folder: Path, ids: NDArray[np.str_], size: int) -> dict[str, NDArray[Any]]:
     """Images of the nearest rows, each read once."""
-    from fclf.data.images import load_images  # noqa: PLC0415  (until it is merged)
-
     names, number = np.unique(ids.T, return_inverse=True)
     pictures, found = load_images(folder, names, size)
     if not found.any():

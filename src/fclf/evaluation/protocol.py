@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from fclf import __version__
 from fclf.checkpoint import Checkpoint
 from fclf.data.embeddings import EmbeddingSet
+from fclf.decoder import Decoder
 from fclf.errors import InputError
 from fclf.evaluation.bands import read_bands
 from fclf.evaluation.bench import Bench, Matrix
@@ -31,9 +31,6 @@ from fclf.evaluation.readings import FieldScores, PathScores
 from fclf.evaluation.results import Metrics, PlotPoints, Report
 from fclf.evaluation.verdict import collapse_signs, judge_table
 from fclf.flow import Flow
-
-if TYPE_CHECKING:
-    from fclf.decoder import Decoder
 
 __all__ = ["evaluate"]
 
