@@ -17,6 +17,7 @@ from fclf.cli.demo_command import demo
 from fclf.cli.diagnose_command import diagnose
 from fclf.cli.edit_command import edit
 from fclf.cli.evaluate_command import evaluate
+from fclf.cli.flipbook_command import flipbook
 from fclf.cli.inspect_command import inspect
 from fclf.cli.train_command import train
 from fclf.errors import InputError, NonFiniteLossError, VerdictError
@@ -32,7 +33,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Learn attribute-conditioned flows over embeddings, edit with them, and see whether they collapse.",
 )
-for command in (train, evaluate, diagnose, edit, demo, inspect, ablate):
+for command in (train, evaluate, diagnose, edit, flipbook, demo, inspect, ablate):
     app.command()(command)
 app.add_typer(config_app, name="config")
 app.add_typer(decoder_app, name="decoder")

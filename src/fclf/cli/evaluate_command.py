@@ -25,6 +25,7 @@ from fclf.cli.common import (
     verdict_names,
 )
 from fclf.cli.loading import LabelsFromOption, NormalizeOption, PartitionOption, load_embeddings
+from fclf.cli.pictures import DecoderOption, ImagesOption, decoder_of
 
 
 def evaluate(
@@ -39,6 +40,8 @@ def evaluate(
     slow_controls: Annotated[
         bool, typer.Option("--slow-controls", help="Train flow matching as one more control, half a minute.")
     ] = False,
+    decoder: DecoderOption = None,
+    images: ImagesOption = None,
     labels: LabelsOption = Labels.binary,
     labels_from: LabelsFromOption = None,
     partition: PartitionOption = None,
@@ -61,6 +64,7 @@ def evaluate(
     from fclf.report.table import details, summary, terminal
     from fclf.report.verdict import decisions_table, verdict_lines
 
+    drawing = decoder_of(decoder)
     model = Checkpoint.load(checkpoint)
     data = load_embeddings(
         embeddings,
@@ -79,6 +83,8 @@ def evaluate(
         seed=seed,
         projection=projection.value,
         slow_controls=slow_controls,
+        decoder=drawing,
+        images=images,
     )
     drawn = figures.draw(report, output_dir / "figures")
     report.save(output_dir)

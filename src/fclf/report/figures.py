@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fclf.evaluation.results import PlotPoints, Report
 from fclf.files import atomic_write
 from fclf.report.curves import loss_curves, path_curve
+from fclf.report.flipbook import sheet, write_png
 from fclf.report.matrices import combinations, leakage
 from fclf.report.palette import COLOURS, REST
 
@@ -22,7 +23,10 @@ START, END, PATH = "#0072B2", "#009E73", "#8C8C8C"
 
 
 def draw(report: Report, folder: str | Path) -> list[Path]:
-    """Draw every figure of the report into `folder`; `loss_curves.png` only where the run kept a history."""
+    """Draw every figure of the report into `folder`.
+
+    `loss_curves.png` only where the run kept a history, `flipbook.png` only where the flipbooks have pictures.
+    """
     matplotlib.use("Agg")
     figures = {
         "destinations": _destinations(report),
@@ -39,6 +43,10 @@ def draw(report: Report, folder: str | Path) -> list[Path]:
         with atomic_write(path) as file:
             figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
         paths.append(path)
+    book = sheet(report.points)
+    if book is not None:
+        paths.append(Path(folder) / "flipbook.png")
+        write_png(book, paths[-1])
     return paths
 
 
