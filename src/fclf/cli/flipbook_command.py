@@ -27,7 +27,7 @@ from fclf.cli.editing import (
     choose_rows,
 )
 from fclf.cli.loading import LabelsFromOption, NormalizeOption, PartitionOption, load_embeddings
-from fclf.cli.pictures import PORTRAITS, DecoderOption, ImagesOption, decoder_of
+from fclf.cli.pictures import DecoderOption, ImagesOption, decoder_of
 from fclf.errors import InputError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def flipbook(
     if decoder is None and images is None:
         raise InputError(
             "A flipbook needs pictures: type --images DIR for those of the nearest rows, --decoder FILE for those of "
-            f"the edits (`fclf decoder train` makes one; --decoder {PORTRAITS} is for fclf's own portraits), or both."
+            f"the edits (`fclf decoder train` makes one), or both."
         )
     use_threads(threads)
     from fclf.checkpoint import Checkpoint

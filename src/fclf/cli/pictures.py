@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,14 +10,12 @@ import typer
 if TYPE_CHECKING:
     from fclf.decoder import Decoder
 
-PORTRAITS = "portraits"
-
 DecoderOption = Annotated[
     str | None,
     typer.Option(
         "--decoder",
-        metavar=f"FILE|{PORTRAITS}",
-        help=f"Draws the edits: a file of `fclf decoder train`, or '{PORTRAITS}' for fclf's own portraits.",
+        metavar="FILE",
+        help="Draws the edits: a file of `fclf decoder train`.",
     ),
 ]
 ImagesOption = Annotated[
@@ -28,9 +25,9 @@ ImagesOption = Annotated[
 
 
 def decoder_of(named: str | None) -> Decoder | None:
-    """The decoder of a file, or the one of fclf's own portraits."""
+    """The decoder of a file."""
     if named is None:
         return None
     from fclf.decoder import Decoder
 
-    return Decoder.load(import_module("fclf.autoencoder").WEIGHTS if named == PORTRAITS else Path(named))
+    return Decoder.load(named)
