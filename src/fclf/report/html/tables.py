@@ -1,0 +1,109 @@
+"""The table with its controls: which of them must fail, and by how much the flow is ahead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from fclf.evaluation.results import Report, Row
+from fclf.report.comparison import Difference, differences, differing
+from fclf.report.html.markup import Child, Html, from_rich, join, more, section, table, tag
+from fclf.report.spec import diagnoses
+from fclf.report.table import COLUMNS, MEASURED, details, number, summary, terminal
+
+__all__ = ["MUST_FAIL", "REAL", "tables"]
+
+MUST_FAIL: Mapping[str, str] = {
+    "do nothing": "must fail: shows no target",
+    "target mean": "must fail: one point for everybody",
+    "nearest real target row": "must fail: somebody else",
+}
+"""Controls that a good measure ranks low, and how each fails."""
+REAL = "held-out real"
+LEAD = (
+    "Read the highlighted row against the rows below it: a flow is worth having where it beats the shifts without "
+    "losing what they keep, and the controls that must fail show what each number looks like when something is wrong."
+)
+PLAIN = (
+    "Success: share of edits that a judge takes for the target. Kept: other attributes unchanged. Rank 1: still "
+    "the same individual. Gap closed and recall: among real rows. Variance: 1 is as different from one another as real "
+    "rows, 0 a collapse."
+)
+
+
+def tables(reports: Sequence[tuple[str, Report]]) -> Html:
+    """One table of all flows that can be compared with the first one, and one of its own for each that cannot."""
+    main = reports[0][1]
+    alike = [(name, report) for name, report in reports if not differing(main.metrics, report.metrics)]
+    apart = [(name, report) for name, report in reports if differing(main.metrics, report.metrics)]
+    parts: list[Child] = [_table(alike), _against(alike)]
+    for name, report in apart:
+        what = ", ".join(differing(main.metrics, report.metrics))
+        warning = f"{name} was evaluated with other {what} than {reports[0][0]}: compare each with its own controls."
+        parts += [tag("h3", name), tag("p", warning, class_="warning"), _table([(name, report)])]
+    rows = [(name, report.flow) for name, report in alike] + _controls(main)
+    parts.append(more("What else was measured", from_rich(details(rows))))
+    notes = [_notes(name if len(reports) > 1 else None, report) for name, report in reports]
+    return section("table", "The flow beside its controls", LEAD, tag("p", PLAIN), parts, notes)
+
+
+def _controls(report: Report) -> list[tuple[str, Row]]:
+    return [(row.name, row) for row in report.metrics.table[1:]]
+
+
+def _table(reports: Sequence[tuple[str, Report]]) -> Html:
+    flows = [(name, report.flow) for name, report in reports]
+    rows = flows + _controls(reports[0][1])
+    metrics = reports[0][1].metrics
+    title = f"{metrics.rows['edits']} edits of {metrics.rows['evaluated']} {metrics.split} rows, mode {metrics.mode}"
+    first = [_named(name, row, flow=number < len(flows)) for number, (name, row) in enumerate(rows)]
+    marks = [_mark(row, flow=number < len(flows)) for number, (_, row) in enumerate(rows)]
+    return from_rich(terminal(title, rows), first=first, marks=marks)
+
+
+def _named(name: str, row: Row, *, flow: bool) -> Html:
+    tags: list[Child] = []
+    if not flow and name in MUST_FAIL:
+        tags.append(tag("span", MUST_FAIL[name], class_="badge"))
+    if not flow and name == REAL:
+        tags.append(tag("span", "ceiling: real rows", class_="badge"))
+    if row.collapsed:
+        tags.append(tag("span", "collapsed", class_="badge bad"))
+    return join(name, tags)
+
+
+def _mark(row: Row, *, flow: bool) -> str:
+    return " ".join(word for word, on in (("flow", flow), ("called", bool(row.collapsed))) if on)
+
+
+def _against(reports: Sequence[tuple[str, Report]]) -> Child:
+    """Paired differences: to the controls where there is one flow, to the first flow where there are several."""
+    name, main = reports[0]
+    others = [(other, report.flow) for other, report in reports[1:]]
+    if others:
+        title = f"Ahead of {name}, or behind it"
+        rows = [(other, differences(row, main.flow)) for other, row in others]
+    else:
+        title = f"How far {name} is ahead of each control"
+        rows = [(row.name, differences(main.flow, row)) for row in main.metrics.table[1:] if row.name != REAL]
+    note = (
+        "Differences of the same edits of the same people, with 95 % intervals of the paired difference; bold where the "
+        "interval leaves out 0."
+    )
+    body = [(other, *(_difference(found.get(measure)) for measure in MEASURED)) for other, found in rows]
+    return more(title, table(title, COLUMNS, body, note=note), unfolded=bool(others))
+
+
+def _difference(found: Difference | None) -> Child:
+    if found is None:
+        return "-"
+    text = f"{'+' if found.value >= 0 else ''}{number(found.value)}"
+    if found.low is None or found.high is None:
+        return text
+    text = f"{text} ±{number((found.high - found.low) / 2)}"
+    return tag("strong", text) if found.certain else text
+
+
+def _notes(name: str | None, report: Report) -> Html:
+    lines = [*summary(report.metrics), *diagnoses(report.metrics)]
+    listed = tag("ul", (tag("li", line) for line in lines))
+    return more("Notes" if name is None else f"Notes on {name}", listed, unfolded=name is None)
