@@ -19,7 +19,7 @@ def specification(reports: Sequence[tuple[str, Report]]) -> Html:
         "What the specification expects to see, beside what was measured. These never decide anything by themselves: "
         "a collapse can lie inside of every band and a healthy flow outside of all."
     )
-    return section("specification", "The specification's bands", lead, [_bands(n, r.metrics) for n, r in reports])
+    return section("Bands", "The specification's bands", lead, [_bands(n, r.metrics) for n, r in reports])
 
 
 def _bands(name: str, metrics: Metrics) -> Html:
@@ -45,7 +45,7 @@ def provenance(reports: Sequence[tuple[str, Report]]) -> Html:
     rows = [(fact, *values) for fact, values in facts]
     head = ("", *(name for name, _ in reports))
     return section(
-        "provenance",
+        "Make again",
         "Making it again",
         lead,
         table("Versions and fingerprints", head, rows, numbers=()),

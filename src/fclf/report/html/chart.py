@@ -33,6 +33,10 @@ def inline(figure: Figure, name: str, label: str) -> Html:
         name: unique in the page; goes before what the drawing refers to in itself.
         label: what is drawn, in words, for who does not see it.
     """
+    for axis in figure.axes:
+        axis.tick_params(color=MUTED)
+        for spine in axis.spines.values():
+            spine.set_color(MUTED)
     stream = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": SALT, "path.simplify": True}):
         figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None, "Creator": None})

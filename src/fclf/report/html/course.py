@@ -42,7 +42,7 @@ def losses(reports: Sequence[tuple[str, Report]]) -> Html | None:
         "A val curve that turns up while the train curve falls is overtraining; a contrastive loss near 0 is no sign of "
         "health, as it is least where every combination is one point."
     )
-    return section("losses", "Training", lead, tag("div", drawn, class_="pair"))
+    return section("Training", "Training", lead, tag("div", drawn, class_="pair"))
 
 
 def arrival(reports: Sequence[tuple[str, Report]]) -> Html:
@@ -58,16 +58,17 @@ def arrival(reports: Sequence[tuple[str, Report]]) -> Html:
             words.set_fontsize(LETTERS)
         axis.set_xlabel("flow time (0 the source, 1 the end)")
         said = (
-            f"{name}, {paths.edits} edits: area {paths.auc:.3f}; {paths.monotone:.1%} never turn back; "
+            f"{paths.edits} edits: area {paths.auc:.3f}; {paths.monotone:.1%} never turn back; "
             f"efficiency {paths.efficiency:.3f} (1 is the shortest way)"
         )
-        drawn.append(figure(inline(out, f"arrival-{number}", f"Share judged as the target over flow time. {said}"), said))
+        label = f"Share of {name} judged as the target over flow time; {said}"
+        drawn.append(figure(inline(out, f"arrival-{number}", label), name, said))
     names = list(dict.fromkeys(key for _, report in reports for key in report.metrics.paths.auc_by_attribute))
     areas = [report.metrics.paths.auc_by_attribute for _, report in reports]
     rows = [(key, *(f"{area[key]:.3f}" if key in area else "-" for area in areas)) for key in names]
     lead = "The share of edits that a judge takes for the target at each moment: a smooth rise to a high end is what to see."
     by = table("Area below the curve by attribute", ("attribute", *(name for name, _ in reports)), rows)
-    return section("arrival", "Along the path", lead, tag("div", drawn, class_="pair"), by)
+    return section("Path", "Along the path", lead, tag("div", drawn, class_="pair"), by)
 
 
 def _same_limits(axes: Iterable[Axes]) -> None:

@@ -29,7 +29,7 @@ def flipbooks(reports: Sequence[tuple[str, Report]]) -> Html | None:
         "healthy flow every row stays itself; after a collapse all rows end at the same neighbour, which is framed or marked."
     )
     several = len(reports) > 1
-    return section("flipbooks", "Flipbooks", lead, [_book(name, points, several) for name, points in shown])
+    return section("Flipbooks", "Flipbooks", lead, [_book(name, points, several) for name, points in shown])
 
 
 def _book(name: str, points: PlotPoints, several: bool) -> Html:

@@ -63,7 +63,7 @@ def front(reports: Sequence[tuple[str, Report]]) -> Html:
     )
     if not entries:
         note = "The gap was not measured: too few rows of any combination, or a single attribute."
-        return section("front", "The front", lead, tag("p", note, class_="note"))
+        return section("Front", "The front: what is kept against how real the ends are", lead, tag("p", note, class_="note"))
     near = [e for e in entries if e.spot().y > NEAR and not e.row.collapsed]
     real = next((row.value(GAP) for row in main.table[1:] if row.name == REAL), None)
     drawn: list[Child] = [_drawn(entries, [e for e in entries if e not in near], real, "Every row", "front-all", whole=True)]
@@ -73,7 +73,7 @@ def front(reports: Sequence[tuple[str, Report]]) -> Html:
     items = [tag("li", tag("span", class_=f"swatch {kind}", aria_hidden="true"), text) for kind, text in key]
     if real is not None:
         items.append(tag("li", tag("span", class_="swatch dashed", aria_hidden="true"), "held-out real rows"))
-    return section("front", "The front", lead, tag("ul", items, class_="key"), tag("div", drawn, class_="pair"))
+    return section("Front", "The front: what is kept against how real the ends are", lead, tag("ul", items, class_="key"), tag("div", drawn, class_="pair"))
 
 
 def _drawn(
@@ -105,7 +105,7 @@ def _drawn(
     place(axis, [e.spot() for e in labelled], [e.spot() for e in entries], size=9)
     listed = "; ".join(f"{e.name}: kept {e.spot().x:.3f}, gap closed {e.spot().y:.3f}" for e in entries)
     scale = " (logarithmic below -1)" if whole and lowest < LOWEST else ""
-    return figure(inline(out, name, f"{title}: {listed}"), f"{title}{scale}; bars are 95 % intervals over people")
+    return figure(inline(out, name, f"{title}: {listed}"), f"{title}{scale}", "Bars are 95 % intervals over people.")
 
 
 def _point(axis: Axes, entry: Entry) -> None:

@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from fclf.evaluation.results import PlotPoints, Report
 from fclf.report.figures import axis_titles, frequent
-from fclf.report.html.markup import Child, Html, figure, section, tag
+from fclf.report.html.markup import Child, Html, figure, join, section, tag
 
 __all__ = ["destinations", "trajectories"]
 
@@ -19,6 +19,9 @@ LEFT, TOP, RIGHT, BOTTOM = 40, 8, 372, 284
 """Of the plot inside of the drawing."""
 ROOM = 0.04
 """Around the outermost points, as a share of the range."""
+
+SIZES = ((1, 3, 1.0), (4, 15, 1.8), (16, 63, 2.8), (64, 10**9, 4.0))
+"""Fewest and most dots in one place, and how much wider they are drawn together."""
 
 Points = Float64[np.ndarray, "n 2"]
 Limits = tuple[float, float, float, float]
@@ -42,10 +45,10 @@ def trajectories(reports: Sequence[tuple[str, Report]]) -> Html:
         drawn.append(_map(name, layers, limits, points, label, f"{name}: {count} paths", "trajectories"))
     lead = (
         "Each line is one edit on its way. Ends that stay as scattered as the starts are healthy; lines that run together "
-        "into a few dots are a collapse."
+        "into a few dots, larger where more end in one place, are a collapse."
     )
     key = [("start", "start"), ("end", "end"), ("path", "path"), ("backdrop", "all sampled sources")]
-    return section("trajectories", "Trajectories", lead, _key(key), tag("div", drawn, class_="pair"))
+    return section("Trajectories", "Trajectories", lead, _key(key), tag("div", drawn, class_="pair"))
 
 
 def destinations(reports: Sequence[tuple[str, Report]]) -> Html:
@@ -68,9 +71,9 @@ def destinations(reports: Sequence[tuple[str, Report]]) -> Html:
             drawn.append(_map(name, _coloured(xy, codes, shown, limits), limits, points, label, f"{name}: {title}", "ends"))
     lead = (
         "In a good edit the right map looks like the left one: the same cloud, each colour where real embeddings of that "
-        "combination are. A collapse leaves one dot for each colour."
+        "combination are. A collapse leaves one large dot for each colour."
     )
-    return section("destinations", "Destinations", lead, keys, tag("div", drawn, class_="pair"))
+    return section("Destinations", "Destinations", lead, keys, tag("div", drawn, class_="pair"))
 
 
 def _limits(clouds: Iterable[Points]) -> Limits:
@@ -90,15 +93,24 @@ def _place(xy: Points, limits: Limits) -> Points:
     return np.stack([x, y], axis=1)
 
 
-def _dots(xy: Points, limits: Limits, kind: str, width: int) -> Html:
-    """Lines of no length with round ends: ten bytes a dot, whose size on the screen does not change when zooming."""
-    path = "".join(f"M{x:.2f} {y:.2f}h0" for x, y in _place(xy, limits).tolist())
-    return tag("path", d=path, class_=f"dots {kind}", stroke_width=str(width))
+def _dots(xy: Points, limits: Limits, kind: str, width: float) -> Html:
+    """Lines of no length with round ends: ten bytes a dot, whose size on the screen does not change when zooming.
+
+    Dots that fall on one another are one larger dot, so that a collapse is seen.
+    """
+    places, counts = np.unique(_place(xy, limits).round(1), axis=0, return_counts=True)
+    paths = []
+    for least, most, wider in SIZES:
+        chosen = places[(counts >= least) & (counts <= most)].tolist()
+        if chosen:
+            drawn = "".join(f"M{x:g} {y:g}h0" for x, y in chosen)
+            paths.append(tag("path", d=drawn, class_=f"dots {kind}", stroke_width=f"{width * wider:g}"))
+    return join(paths)
 
 
 def _lines(paths: Float64[np.ndarray, "p t 2"], limits: Limits) -> Html:
     path = "".join(
-        "M" + "L".join(f"{x:.2f} {y:.2f}" for x, y in _place(one, limits).tolist()) for one in paths
+        "M" + "L".join(f"{x:g} {y:g}" for x, y in _place(one, limits).round(1).tolist()) for one in paths
     )
     return tag("path", d=path, class_="path")
 

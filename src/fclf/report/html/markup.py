@@ -49,9 +49,10 @@ def tag(name: str, /, *children: Child, **attributes: str | bool | None) -> Html
 
 
 def section(name: str, title: str, lead: Child, *children: Child) -> Html:
-    """A part of the page: its heading, one sentence that says what to look for, and what there is to see."""
-    heading = tag("h2", title, id=f"{name}-title")
-    return tag("section", heading, tag("p", lead, class_="lead"), *children, id=name, aria_labelledby=f"{name}-title")
+    """A part of the page: its heading, what to look for in a sentence, and what there is to see; `name` is its link."""
+    heading, place = tag("h2", title, id=f"{slug(name)}-title"), slug(name)
+    start = tag("p", lead, class_="lead")
+    return tag("section", heading, start, *children, id=place, aria_labelledby=f"{place}-title", data_link=name)
 
 
 def more(summary: Child, *children: Child, unfolded: bool = False) -> Html:
@@ -59,9 +60,10 @@ def more(summary: Child, *children: Child, unfolded: bool = False) -> Html:
     return tag("details", tag("summary", summary), *children, open=unfolded)
 
 
-def figure(content: Child, caption: Child) -> Html:
-    """A drawing and the words below it."""
-    return tag("figure", content, tag("figcaption", caption))
+def figure(content: Child, caption: Child, note: Child = None) -> Html:
+    """A drawing, its title above and words below it."""
+    below = None if note is None else tag("p", note, class_="note")
+    return tag("figure", tag("figcaption", caption), content, below)
 
 
 def scrolled(label: str, *children: Child) -> Html:

@@ -31,13 +31,13 @@ def leakage(reports: Sequence[tuple[str, Report]]) -> Html:
         f"that changed without being asked; where {COMPARED} has it too, the data link the two."
     )
     if not known:
-        return section("leakage", "Leakage between attributes", lead, tag("p", "Not measured.", class_="note"))
+        return section("Leakage", "Leakage between attributes", lead, tag("p", "Not measured.", class_="note"))
     drawn = [_heat_map(name, shifts, names, largest or 1.0) for name, shifts, names in known]
     scale = (
         f"Logit shift in standard deviations of unedited rows, from {-largest:.1f} (orange, away from the edit's "
         f"direction) over 0 to {largest:.1f} (purple); all maps have this scale. A dash: no such edit."
     )
-    return section("leakage", "Leakage between attributes", lead, tag("div", drawn, class_="pair"), tag("p", scale, class_="note"))
+    return section("Leakage", "Leakage between attributes", lead, tag("div", drawn, class_="pair"), tag("p", scale, class_="note"))
 
 
 def _heat_map(name: str, shifts: list[list[float | None]], names: Sequence[str], largest: float) -> Html:
@@ -86,7 +86,7 @@ def spread(reports: Sequence[tuple[str, Report]]) -> Html:
         "right, and a short bar is a combination that has collapsed even where the average looks well."
     )
     several = len(reports) > 1
-    return section("spread", "Spread of each combination", lead, [_spread(n, r, several) for n, r in reports])
+    return section("Spread", "Spread of each combination", lead, [_spread(n, r, several) for n, r in reports])
 
 
 def _spread(name: str, report: Report, several: bool) -> Child:
@@ -134,4 +134,4 @@ def _bar(ratio: float | None) -> Child:
     if ratio is None:
         return "-"
     bar = tag("span", class_="bar", style=f"--w:{min(ratio, 1.5) / 1.5:.3f}", aria_hidden="true")
-    return (tag("span", bar, class_="gauge"), " ", number(ratio))
+    return (tag("span", bar, class_="gauge"), " ", tag("span", number(ratio), class_="value"))

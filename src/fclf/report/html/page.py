@@ -35,7 +35,7 @@ PARTS = (
     specification,
     provenance,
 )
-HEADING = re.compile(r'<h2 id="([^"]+)-title">([^<]*)</h2>')
+LINK = re.compile(r'<section id="([^"]+)"[^>]* data-link="([^"]+)">')
 
 
 def page(reports: Sequence[tuple[str, Report]]) -> str:
@@ -83,7 +83,7 @@ def write(reports: Sequence[tuple[str, Report]], path: str | Path) -> Path:
 
 def _header(reports: Sequence[tuple[str, Report]]) -> Html:
     metrics = reports[0][1].metrics
-    heading = "Report of " + (reports[0][0] if len(reports) == 1 else " beside ".join(name for name, _ in reports))
+    heading = "Report: " + " beside ".join(name for name, _ in reports)
     said = (
         f"{metrics.rows['edits']:,} edits of {metrics.rows['evaluated']:,} {metrics.split} rows, "
         f"{len(metrics.attributes)} attribute{'s' if len(metrics.attributes) > 1 else ''}; judged by classifiers that "
@@ -93,8 +93,8 @@ def _header(reports: Sequence[tuple[str, Report]]) -> Html:
 
 
 def _contents(parts: Sequence[Html]) -> Html:
-    """Links to the parts, read off their headings."""
-    found = [match for part in parts for match in HEADING.findall(part)]
+    """Links to the parts."""
+    found = [match for part in parts for match in LINK.findall(part)]
     links = (tag("li", tag("a", Html(title), href=f"#{name}")) for name, title in found)
     return tag("nav", tag("ul", links), aria_label="Contents")
 

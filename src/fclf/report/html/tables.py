@@ -43,7 +43,7 @@ def tables(reports: Sequence[tuple[str, Report]]) -> Html:
     rows = [(name, report.flow) for name, report in alike] + _controls(main)
     parts.append(more("What else was measured", from_rich(details(rows))))
     notes = [_notes(name if len(reports) > 1 else None, report) for name, report in reports]
-    return section("table", "The flow beside its controls", LEAD, tag("p", PLAIN), parts, notes)
+    return section("Table", "The flow beside its controls", LEAD, tag("p", PLAIN), parts, notes)
 
 
 def _controls(report: Report) -> list[tuple[str, Row]]:
