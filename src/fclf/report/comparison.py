@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from fclf.evaluation.results import Metrics, Row
-from fclf.report.table import MEASURED
+from rich.table import Table
 
-__all__ = ["Difference", "differences", "differing"]
+from fclf.evaluation.results import Metrics, Row
+from fclf.report.table import COLUMNS, MEASURED, number, rich_table
+
+__all__ = ["NOTE", "Difference", "difference_table", "differences", "differing"]
+
+NOTE = (
+    "Differences of the same edits of the same people; ± is half of the 95 % interval of the paired difference, and * "
+    "says that it leaves out 0."
+)
 
 
 class Difference(NamedTuple):
@@ -21,6 +29,14 @@ class Difference(NamedTuple):
     def certain(self) -> bool:
         """Whether the interval leaves out 0; an interval of one point, as of two equal rows, says nothing."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
+
+    @property
+    def text(self) -> str:
+        """`+.012 ±.003 *`."""
+        value = f"{'+' if self.value >= 0 else ''}{number(self.value)}"
+        if self.low is None or self.high is None:
+            return value
+        return f"{value} ±{number((self.high - self.low) / 2)}{' *' if self.certain else ''}"
 
 
 def differing(one: Metrics, other: Metrics) -> list[str]:
@@ -43,3 +59,14 @@ def differences(row: Row, other: Row) -> dict[str, Difference]:
         if (ahead := row.ahead_of(other, measure)) is not None:
             found[measure] = Difference(ahead[0], *(ahead[1] or (None, None)))
     return found
+
+
+def difference_table(flows: Sequence[tuple[str, Row]]) -> Table:
+    """How far each flow is ahead of the first one; all are of the same edits."""
+    first, row = flows[0]
+    lines = []
+    for name, other in flows[1:]:
+        found = differences(other, row)
+        cells = [found[measure].text if measure in found else "-" for measure in MEASURED]
+        lines.append(((name, *cells), bool(other.collapsed)))
+    return rich_table(f"Ahead of {first}, or behind it", NOTE, COLUMNS, lines)

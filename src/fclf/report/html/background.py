@@ -48,7 +48,7 @@ def provenance(reports: Sequence[tuple[str, Report]]) -> Html:
         "Make again",
         "Making it again",
         lead,
-        table("Versions and fingerprints", head, rows, numbers=()),
+        table("Versions and fingerprints", head, rows, numbers=(), kind="words"),
         [_again(name, report.metrics) for name, report in reports],
     )
 

@@ -47,11 +47,16 @@ def inline(figure: Figure, name: str, label: str) -> Html:
     used = set(re.findall(r'(?:url\(#|href="#)([^")]+)', inner))
     inner = re.sub(r'\sid="([^"]*)"', lambda found: f' id="{name}-{found[1]}"' if found[1] in used else "", inner)
     inner = re.sub(r'(url\(#|(?:xlink:)?href="#)', lambda found: f"{found[1].replace('xlink:', '')}{name}-", inner)
-    inner = NUMBER.sub(lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), inner)
+    inner = re.sub(r"<[^>]*>", lambda found: NUMBER.sub(_shorter, found[0]), inner)  # and never the text of a tick
     inner = re.sub(r"#[0-9a-f]{6}\b", lambda found: colour(found[0]), inner)
     inner = re.sub(r"font: (\d+)px [^;\"]*", r"font-size: \1px", inner)
     inner = re.sub(r">\s+<", "><", inner.strip())
     return tag("svg", Html(inner), viewBox=view[1] if view else None, role="img", aria_label=label, class_="chart")
+
+
+def _shorter(number: re.Match[str]) -> str:
+    """A hundredth of a point is not seen."""
+    return f"{float(number[0]):.2f}".rstrip("0").rstrip(".")
 
 
 def colour(hexadecimal: str) -> str:

@@ -39,8 +39,8 @@ def losses(reports: Sequence[tuple[str, Report]]) -> Html | None:
             chart = inline(out, f"loss-{slug(title)}-{slug(name)}-{len(drawn)}", f"{whose} over epochs")
             drawn.append(figure(chart, whose))
     lead = (
-        "A val curve that turns up while the train curve falls is overtraining; a contrastive loss near 0 is no sign of "
-        "health, as it is least where every combination is one point."
+        "A val curve that turns up while the train curve falls is overtraining; a contrastive loss near 0 is no sign "
+        "of health, as it is least where every combination is one point."
     )
     return section("Training", "Training", lead, tag("div", drawn, class_="pair"))
 
@@ -66,7 +66,7 @@ def arrival(reports: Sequence[tuple[str, Report]]) -> Html:
     names = list(dict.fromkeys(key for _, report in reports for key in report.metrics.paths.auc_by_attribute))
     areas = [report.metrics.paths.auc_by_attribute for _, report in reports]
     rows = [(key, *(f"{area[key]:.3f}" if key in area else "-" for area in areas)) for key in names]
-    lead = "The share of edits that a judge takes for the target at each moment: a smooth rise to a high end is what to see."
+    lead = "The share of edits that a judge takes for the target at each moment: look for a smooth rise to a high end."
     by = table("Area below the curve by attribute", ("attribute", *(name for name, _ in reports)), rows)
     return section("Path", "Along the path", lead, tag("div", drawn, class_="pair"), by)
 

@@ -25,8 +25,9 @@ def flipbooks(reports: Sequence[tuple[str, Report]]) -> Html | None:
     if not shown:
         return None
     lead = (
-        "Each row is one edit, from its source on the left to its end on the right, with the real row that is nearest. In a "
-        "healthy flow every row stays itself; after a collapse all rows end at the same neighbour, which is framed or marked."
+        "Each row is one edit, from its source on the left to its end on the right, with the real row that is "
+        "nearest. In a healthy flow every row stays itself; after a collapse all rows end at the same neighbour, "
+        "which is framed or marked."
     )
     several = len(reports) > 1
     return section("Flipbooks", "Flipbooks", lead, [_book(name, points, several) for name, points in shown])
@@ -54,10 +55,15 @@ def _book(name: str, points: PlotPoints, several: bool) -> Html:
 def _data(image: Image.Image) -> str:
     """The smaller of a PNG and a JPEG, as part of the page."""
     found = []
-    for kind, options in (("png", {"optimize": True}), ("jpeg", {"quality": QUALITY, "subsampling": 0, "optimize": True})):
+    for kind, options in (
+        ("png", {"optimize": True}),
+        ("jpeg", {"quality": QUALITY, "subsampling": 0, "optimize": True}),
+    ):
         stream = io.BytesIO()
-        image.save(stream, format=kind, **options)  # type: ignore[arg-type]
-        found.append((len(stream.getvalue()), f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}"))
+        image.save(stream, format=kind, **options)
+        found.append(
+            (len(stream.getvalue()), f"data:image/{kind};base64,{base64.b64encode(stream.getvalue()).decode()}")
+        )
     return min(found)[1]
 
 
@@ -87,4 +93,9 @@ def _page(points: PlotPoints, page: int, book: int) -> Child:
     name = "itself" if same else str(ids[page, book]) if ids.size else f"row {row}"
     sharing = Counter(points.flipbook_rows[page].tolist())[row]
     shared = tag("span", f" ×{sharing}", class_="shared") if sharing > 1 else None
-    return (tag("span", name, class_="faint" if same else None), tag("br"), f"{points.flipbook_distances[page, book]:.2f}", shared)
+    return (
+        tag("span", name, class_="faint" if same else None),
+        tag("br"),
+        f"{points.flipbook_distances[page, book]:.2f}",
+        shared,
+    )

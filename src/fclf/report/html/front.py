@@ -58,22 +58,37 @@ def front(reports: Sequence[tuple[str, Report]]) -> Html:
     entries = [*flows, *(Entry(row.name, row, False) for row in main.table[1:] if row.name != REAL)]
     entries = [e for e in entries if e.row.value(KEPT) is not None and e.row.value(GAP) is not None]
     lead = (
-        "Up is closer to real rows, right is fewer side effects, so the best edits are at the top right; a flow that lies "
-        "below or left of a plain shift is not worth training."
+        "Up is closer to real rows, right is fewer side effects, so the best edits are at the top right; a flow that "
+        "lies below or left of a plain shift is not worth training."
     )
     if not entries:
         note = "The gap was not measured: too few rows of any combination, or a single attribute."
-        return section("Front", "The front: what is kept against how real the ends are", lead, tag("p", note, class_="note"))
+        return section(
+            "Front", "The front: what is kept against how real the ends are", lead, tag("p", note, class_="note")
+        )
     near = [e for e in entries if e.spot().y > NEAR and not e.row.collapsed]
     real = next((row.value(GAP) for row in main.table[1:] if row.name == REAL), None)
-    drawn: list[Child] = [_drawn(entries, [e for e in entries if e not in near], real, "Every row", "front-all", whole=True)]
+    drawn: list[Child] = [
+        _drawn(entries, [e for e in entries if e not in near], real, "Every row", "front-all", whole=True)
+    ]
     if near:
         drawn.append(_drawn(near, near, real, "Those near the top, enlarged", "front-near", whole=False))
-    key = [("diamond c6", "flow"), ("round c0", "closed form"), ("cross", "control that must fail"), ("ring", "collapsed")]
+    key = [
+        ("diamond c6", "flow"),
+        ("round c0", "closed form"),
+        ("cross", "control that must fail"),
+        ("ring", "collapsed"),
+    ]
     items = [tag("li", tag("span", class_=f"swatch {kind}", aria_hidden="true"), text) for kind, text in key]
     if real is not None:
         items.append(tag("li", tag("span", class_="swatch dashed", aria_hidden="true"), "held-out real rows"))
-    return section("Front", "The front: what is kept against how real the ends are", lead, tag("ul", items, class_="key"), tag("div", drawn, class_="pair"))
+    return section(
+        "Front",
+        "The front: what is kept against how real the ends are",
+        lead,
+        tag("ul", items, class_="key"),
+        tag("div", drawn, class_="pair"),
+    )
 
 
 def _drawn(
@@ -96,7 +111,7 @@ def _drawn(
             axis.set_ylim(lowest * 2, 1.35)
         else:
             axis.set_ylim(lowest - 0.2, 1.25)
-    axis.margins(0.16, 0.16)
+    axis.margins(*((0.16, 0.16) if whole else (0.22, 0.2)))
     axis.xaxis.set_major_locator(MaxNLocator(5))
     axis.tick_params(labelsize=9)
     axis.set_xlabel("kept: share of other attributes unchanged", fontsize=10)

@@ -23,6 +23,8 @@ ROOM = 0.04
 SIZES = ((1, 3, 1.0), (4, 15, 1.8), (16, 63, 2.8), (64, 10**9, 4.0))
 """Fewest and most dots in one place, and how much wider they are drawn together."""
 
+ONE_SIZE = (1, 10**9, 1.0)
+
 Points = Float64[np.ndarray, "n 2"]
 Limits = tuple[float, float, float, float]
 """x from, x to, y from, y to."""
@@ -38,14 +40,14 @@ def trajectories(reports: Sequence[tuple[str, Report]]) -> Html:
             _dots(points.original, limits, "backdrop", 3),
             _lines(points.paths.transpose(1, 0, 2), limits),
             _dots(points.paths[0], limits, "start", 4),
-            _dots(points.paths[-1], limits, "end", 6),
+            _dots(points.paths[-1], limits, "end", 6, ends=True),
         ]
         count = points.paths.shape[1]
         label = f"Map of {count} paths of {name}, from source to end, over all sampled sources"
-        drawn.append(_map(name, layers, limits, points, label, f"{name}: {count} paths", "trajectories"))
+        drawn.append(_map(layers, limits, points, label, f"{name}: {count} paths", "trajectories"))
     lead = (
-        "Each line is one edit on its way. Ends that stay as scattered as the starts are healthy; lines that run together "
-        "into a few dots, larger where more end in one place, are a collapse."
+        "Each line is one edit on its way. Ends that stay as scattered as the starts are healthy; lines that run "
+        "together into a few dots, larger where more end in one place, are a collapse."
     )
     key = [("start", "start"), ("end", "end"), ("path", "path"), ("backdrop", "all sampled sources")]
     return section("Trajectories", "Trajectories", lead, _key(key), tag("div", drawn, class_="pair"))
@@ -67,11 +69,11 @@ def destinations(reports: Sequence[tuple[str, Report]]) -> Html:
             (before, points.original, points.original_codes),
             (after, points.flowed, points.target_codes),
         ):
-            label = f"Map of {name}: {title}"
-            drawn.append(_map(name, _coloured(xy, codes, shown, limits), limits, points, label, f"{name}: {title}", "ends"))
+            layers = _coloured(xy, codes, shown, limits, ends=title == after)
+            drawn.append(_map(layers, limits, points, f"Map of {name}: {title}", f"{name}: {title}", "ends"))
     lead = (
-        "In a good edit the right map looks like the left one: the same cloud, each colour where real embeddings of that "
-        "combination are. A collapse leaves one large dot for each colour."
+        "In a good edit the right map looks like the left one: the same cloud, each colour where real embeddings of "
+        "that combination are. A collapse leaves one large dot for each colour."
     )
     return section("Destinations", "Destinations", lead, keys, tag("div", drawn, class_="pair"))
 
@@ -93,14 +95,15 @@ def _place(xy: Points, limits: Limits) -> Points:
     return np.stack([x, y], axis=1)
 
 
-def _dots(xy: Points, limits: Limits, kind: str, width: float) -> Html:
+def _dots(xy: Points, limits: Limits, kind: str, width: float, *, ends: bool = False) -> Html:
     """Lines of no length with round ends: ten bytes a dot, whose size on the screen does not change when zooming.
 
-    Dots that fall on one another are one larger dot, so that a collapse is seen.
+    Ends that fall on one another are one larger dot, so that a collapse is seen. Sources do because each is edited
+    several times, which says nothing.
     """
     places, counts = np.unique(_place(xy, limits).round(1), axis=0, return_counts=True)
     paths = []
-    for least, most, wider in SIZES:
+    for least, most, wider in SIZES if ends else (ONE_SIZE,):
         chosen = places[(counts >= least) & (counts <= most)].tolist()
         if chosen:
             drawn = "".join(f"M{x:g} {y:g}h0" for x, y in chosen)
@@ -109,22 +112,18 @@ def _dots(xy: Points, limits: Limits, kind: str, width: float) -> Html:
 
 
 def _lines(paths: Float64[np.ndarray, "p t 2"], limits: Limits) -> Html:
-    path = "".join(
-        "M" + "L".join(f"{x:g} {y:g}" for x, y in _place(one, limits).round(1).tolist()) for one in paths
-    )
+    path = "".join("M" + "L".join(f"{x:g} {y:g}" for x, y in _place(one, limits).round(1).tolist()) for one in paths)
     return tag("path", d=path, class_="path")
 
 
 def _coloured(
-    xy: Points, codes: Int64[np.ndarray, " n"], shown: Int64[np.ndarray, " c"], limits: Limits
+    xy: Points, codes: Int64[np.ndarray, " n"], shown: Int64[np.ndarray, " c"], limits: Limits, *, ends: bool
 ) -> list[Html]:
-    rest = _dots(xy[~np.isin(codes, shown)], limits, "other", 3)
-    return [rest, *(_dots(xy[codes == code], limits, f"c{k}", 4) for k, code in enumerate(shown.tolist()))]
+    rest = _dots(xy[~np.isin(codes, shown)], limits, "other", 3, ends=ends)
+    return [rest, *(_dots(xy[codes == code], limits, f"c{k}", 4, ends=ends) for k, code in enumerate(shown.tolist()))]
 
 
-def _map(
-    name: str, layers: Sequence[Html], limits: Limits, points: PlotPoints, label: str, caption: str, group: str
-) -> Html:
+def _map(layers: Sequence[Html], limits: Limits, points: PlotPoints, label: str, caption: str, group: str) -> Html:
     """One map; `data-limits` and the names of the classes are what `zoom.js` needs."""
     view = f"{LEFT} {TOP} {RIGHT - LEFT} {BOTTOM - TOP}"
     size = {"x": str(LEFT), "y": str(TOP), "width": str(RIGHT - LEFT), "height": str(BOTTOM - TOP)}

@@ -19,7 +19,7 @@ class Html(str):
     __slots__ = ()
 
 
-Child: TypeAlias = "str | None | Iterable[Child]"
+Child: TypeAlias = "str | Iterable[Child] | None"
 
 
 def join(*children: Child) -> Html:
@@ -79,6 +79,7 @@ def table(
     marks: Iterable[str] = (),
     numbers: Iterable[int] | None = None,
     note: Child = None,
+    kind: str | None = None,
 ) -> Html:
     """A table in a box of its own; the first cell of a row names it.
 
@@ -89,6 +90,7 @@ def table(
         marks: classes of the first rows.
         numbers: columns that are to the right; all but the first if None.
         note: words below it.
+        kind: class of the table.
     """
     right = set(range(1, len(head)) if numbers is None else numbers)
     classes = [("num" if column in right else None) for column in range(len(head))]
@@ -99,7 +101,7 @@ def table(
         cells = (tag("td", cell, class_=kind) for cell, kind in zip(others, classes[1:], strict=True))
         mark = named[number] if number < len(named) else ""
         body.append(tag("tr", tag("th", first, scope="row"), cells, class_=mark or None))
-    whole = tag("table", tag("caption", caption), tag("thead", top), tag("tbody", body))
+    whole = tag("table", tag("caption", caption), tag("thead", top), tag("tbody", body), class_=kind)
     return join(scrolled(caption, whole), None if note is None else tag("p", note, class_="note"))
 
 

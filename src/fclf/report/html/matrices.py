@@ -27,8 +27,8 @@ def leakage(reports: Sequence[tuple[str, Report]]) -> Html:
     known = [(name, row.leakage, names) for name, row, names in maps if row.leakage is not None]
     largest = max((abs(v) for _, shifts, _ in known for line in shifts for v in line if v is not None), default=0.0)
     lead = (
-        "Strong colour belongs on the diagonal, which is the attribute that was edited. Colour elsewhere is an attribute "
-        f"that changed without being asked; where {COMPARED} has it too, the data link the two."
+        "Strong colour belongs on the diagonal, which is the attribute that was edited. Colour elsewhere is an "
+        f"attribute that changed without being asked; where {COMPARED} has it too, the data link the two."
     )
     if not known:
         return section("Leakage", "Leakage between attributes", lead, tag("p", "Not measured.", class_="note"))
@@ -37,7 +37,9 @@ def leakage(reports: Sequence[tuple[str, Report]]) -> Html:
         f"Logit shift in standard deviations of unedited rows, from {-largest:.1f} (orange, away from the edit's "
         f"direction) over 0 to {largest:.1f} (purple); all maps have this scale. A dash: no such edit."
     )
-    return section("Leakage", "Leakage between attributes", lead, tag("div", drawn, class_="pair"), tag("p", scale, class_="note"))
+    return section(
+        "Leakage", "Leakage between attributes", lead, tag("div", drawn, class_="pair"), tag("p", scale, class_="note")
+    )
 
 
 def _heat_map(name: str, shifts: list[list[float | None]], names: Sequence[str], largest: float) -> Html:
@@ -82,8 +84,8 @@ class Spread(NamedTuple):
 def spread(reports: Sequence[tuple[str, Report]]) -> Html:
     """A table for each report, the narrowest combination first."""
     lead = (
-        "How different from one another the edits of each combination end, over how different real rows of it are: 1 is "
-        "right, and a short bar is a combination that has collapsed even where the average looks well."
+        "How different from one another the edits of each combination end, over how different real rows of it are: 1 "
+        "is right, and a short bar is a combination that has collapsed even where the average looks well."
     )
     several = len(reports) > 1
     return section("Spread", "Spread of each combination", lead, [_spread(n, r, several) for n, r in reports])
@@ -103,7 +105,9 @@ def _spread(name: str, report: Report, several: bool) -> Child:
     parts: list[Child] = [table(title, head, rows[:SHOWN], marks=marks)]
     if len(rows) > SHOWN:
         rest = len(rows) - SHOWN
-        parts.append(more(f"{rest} more combinations", table(f"{title}, the others", head, rows[SHOWN:], marks=marks[SHOWN:])))
+        parts.append(
+            more(f"{rest} more combinations", table(f"{title}, the others", head, rows[SHOWN:], marks=marks[SHOWN:]))
+        )
     return parts
 
 
@@ -117,9 +121,7 @@ def _combinations(row: Row | None) -> list[Spread]:
         return []
     groups = [*row.groups, *row.rare]
     if groups:
-        return [
-            Spread(describe(g), g.edits, g.real, g.variance_ratio, g.spread_kept, g.recall) for g in groups
-        ]
+        return [Spread(describe(g), g.edits, g.real, g.variance_ratio, g.spread_kept, g.recall) for g in groups]
     return [
         Spread(f"{c.attribute} to {c.to}", c.edits, round(c.effective_real), c.variance_ratio, c.spread_kept, None)
         for c in row.pooled
@@ -127,7 +129,15 @@ def _combinations(row: Row | None) -> list[Spread]:
 
 
 def _cells(one: Spread, control: float | None) -> tuple[Child, ...]:
-    return (one.text, str(one.edits), str(one.real), _bar(one.ratio), number(control), number(one.kept), number(one.recall))
+    return (
+        one.text,
+        str(one.edits),
+        str(one.real),
+        _bar(one.ratio),
+        number(control),
+        number(one.kept),
+        number(one.recall),
+    )
 
 
 def _bar(ratio: float | None) -> Child:

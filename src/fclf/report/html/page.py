@@ -14,7 +14,7 @@ from fclf.report.html.course import arrival, losses
 from fclf.report.html.flipbooks import flipbooks
 from fclf.report.html.front import front
 from fclf.report.html.maps import destinations, trajectories
-from fclf.report.html.markup import Html, join, tag
+from fclf.report.html.markup import Html, tag
 from fclf.report.html.matrices import leakage, spread
 from fclf.report.html.tables import tables
 from fclf.report.html.verdict import verdicts

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from fclf.evaluation.results import Report, Row
-from fclf.report.comparison import Difference, differences, differing
+from fclf.report.comparison import NOTE, difference_table, differences, differing
 from fclf.report.html.markup import Child, Html, from_rich, join, more, section, table, tag
 from fclf.report.spec import diagnoses
-from fclf.report.table import COLUMNS, MEASURED, details, number, summary, terminal
+from fclf.report.table import COLUMNS, MEASURED, details, summary, terminal
 
 __all__ = ["MUST_FAIL", "REAL", "tables"]
 
@@ -75,32 +75,16 @@ def _mark(row: Row, *, flow: bool) -> str:
     return " ".join(word for word, on in (("flow", flow), ("called", bool(row.collapsed))) if on)
 
 
-def _against(reports: Sequence[tuple[str, Report]]) -> Child:
-    """Paired differences: to the controls where there is one flow, to the first flow where there are several."""
+def _against(reports: Sequence[tuple[str, Report]]) -> Html:
+    """Paired differences: to the first flow where there are several, to the controls where there is one."""
     name, main = reports[0]
-    others = [(other, report.flow) for other, report in reports[1:]]
-    if others:
-        title = f"Ahead of {name}, or behind it"
-        rows = [(other, differences(row, main.flow)) for other, row in others]
-    else:
-        title = f"How far {name} is ahead of each control"
-        rows = [(row.name, differences(main.flow, row)) for row in main.metrics.table[1:] if row.name != REAL]
-    note = (
-        "Differences of the same edits of the same people, with 95 % intervals of the paired difference; bold where the "
-        "interval leaves out 0."
-    )
-    body = [(other, *(_difference(found.get(measure)) for measure in MEASURED)) for other, found in rows]
-    return more(title, table(title, COLUMNS, body, note=note), unfolded=bool(others))
-
-
-def _difference(found: Difference | None) -> Child:
-    if found is None:
-        return "-"
-    text = f"{'+' if found.value >= 0 else ''}{number(found.value)}"
-    if found.low is None or found.high is None:
-        return text
-    text = f"{text} ±{number((found.high - found.low) / 2)}"
-    return tag("strong", text) if found.certain else text
+    if len(reports) > 1:
+        made = difference_table([(other, report.flow) for other, report in reports])
+        return more(str(made.title), from_rich(made), unfolded=True)
+    found = [(row.name, differences(main.flow, row)) for row in main.metrics.table[1:] if row.name != REAL]
+    rows = [(other, *(ahead[m].text if m in ahead else "-" for m in MEASURED)) for other, ahead in found]
+    title = f"How far {name} is ahead of each control"
+    return more(title, table(title, COLUMNS, rows, note=NOTE))
 
 
 def _notes(name: str | None, report: Report) -> Html:

@@ -33,8 +33,8 @@ def verdicts(reports: Sequence[tuple[str, Report]]) -> Html:
     cards = (_card(name if several else None, report.metrics.verdict) for name, report in reports)
     lead = (
         "One word for what happens to the edits, why, and what to try next. Thresholds come from controls on the same "
-        "data. The margin is how far the word is from turning into another: 0 is at a threshold, and 1 is as far from it "
-        "as the control that it comes from."
+        "data. The margin is how far the word is from turning into another: 0 is at a threshold, and 1 is as far from "
+        "it as the control that it comes from."
     )
     below = [_decisions(name if several else None, report, unfolded=not several) for name, report in reports]
     return section("Verdict", "Verdict", lead, tag("div", cards, class_="cards"), below)
