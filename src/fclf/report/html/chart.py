@@ -50,7 +50,7 @@ def inline(figure: Figure, name: str, label: str) -> Html:
     inner = re.sub(r"<[^>]*>", lambda found: NUMBER.sub(_shorter, found[0]), inner)  # and never the text of a tick
     inner = re.sub(r"#[0-9a-f]{6}\b", lambda found: colour(found[0]), inner)
     inner = re.sub(r"font: (\d+)px [^;\"]*", r"font-size: \1px", inner)
-    inner = re.sub(r">\s+<", "><", inner.strip())
+    inner = re.sub(r"\s+", " ", re.sub(r">\s+<", "><", inner.strip()))
     return tag("svg", Html(inner), viewBox=view[1] if view else None, role="img", aria_label=label, class_="chart")
 
 
