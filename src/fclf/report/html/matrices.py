@@ -63,8 +63,7 @@ def _heat(value: float | None, edited: str, judged: str, largest: float, written
         return tag("td", "-")
     share = min(abs(value) / largest, 1.0)
     strength = f"--s:{round(share, 2):g}"
-    own = " own" if edited == judged else ""
-    kind = ("up" if value >= 0 else "down") + (" strong" if share > 0.55 else "") + own
+    kind = ("up" if value >= 0 else "down") + (" own" if edited == judged else "")
     if written:
         return tag("td", f"{value:+.2f}", class_=kind, style=strength)
     return tag("td", class_=kind, style=strength, title=f"{edited} edited, {judged} judged: {value:+.2f}")
