@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from dataclasses import fields, replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -99,7 +100,7 @@ def test_headings_are_in_order_and_everything_has_a_name(elements):
     levels = [int(tag[1]) for tag, _, _ in elements.found if re.fullmatch(r"h[1-6]", tag)]
     assert levels[0] == 1
     assert levels.count(1) == 1
-    assert all(after <= before + 1 for before, after in zip(levels, levels[1:], strict=False))
+    assert all(after <= before + 1 for before, after in pairwise(levels))
     assert all(a.get("scope") in ("col", "row") for a in elements.named("th"))
     assert all(a.get("alt") for a in elements.named("img"))
     drawings = [a for tag, a, inside in elements.found if tag == "svg" and "svg" not in inside]
@@ -210,7 +211,9 @@ def test_a_run_without_history_and_a_report_without_groups_say_so():
     assert "training" not in [a["id"] for a in found.named("section")]
     assert "The gap was not measured" in found.text
     assert "no combination has rows enough" in found.text
-    without = replace(BARE[0][1], metrics=BARE[0][1].metrics.model_copy(update={"table": [_without_leakage(BARE[0][1])]}))
+    without = replace(
+        BARE[0][1], metrics=BARE[0][1].metrics.model_copy(update={"table": [_without_leakage(BARE[0][1])]})
+    )
     assert "Not measured." in Elements(page([("bare", without)])).text
 
 
