@@ -168,7 +168,8 @@ def test_rows_are_marked_flow_control_and_collapse():
     assert rows["spec, FIX 1-3"] == ' class="flow called"'
     assert rows["shift x1"] == rows["do nothing"] == ""
     assert list(rows) == ["edit", "spec, FIX 1-3", *CONTROLS]
-    assert main.count("must fail") == 3
+    assert main.count(">must fail<") == 3
+    assert main.count(">ceiling<") == 1
 
 
 def test_differences_are_paired_where_the_edits_are_the_same_and_refused_with_a_warning_where_not():

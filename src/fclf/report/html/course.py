@@ -10,12 +10,14 @@ from matplotlib.figure import Figure
 from fclf.evaluation.results import Report
 from fclf.report.curves import fill_panel, panels, path_curve
 from fclf.report.html.chart import inline
-from fclf.report.html.markup import Child, Html, figure, section, slug, table, tag
+from fclf.report.html.markup import Child, Html, figure, more, section, slug, table, tag
 
 __all__ = ["arrival", "losses"]
 
 SIZE = (4.8, 3.2)
 LETTERS = 10
+FOLDED = 12
+"""Attributes from which the table is folded."""
 
 
 def losses(reports: Sequence[tuple[str, Report]]) -> Html | None:
@@ -67,7 +69,9 @@ def arrival(reports: Sequence[tuple[str, Report]]) -> Html:
     areas = [report.metrics.paths.auc_by_attribute for _, report in reports]
     rows = [(key, *(f"{area[key]:.3f}" if key in area else "-" for area in areas)) for key in names]
     lead = "The share of edits that a judge takes for the target at each moment: look for a smooth rise to a high end."
-    by = table("Area below the curve by attribute", ("attribute", *(name for name, _ in reports)), rows)
+    title = "Area below the curve by attribute"
+    whole = table(title, ("attribute", *(name for name, _ in reports)), rows)
+    by = more(title, whole, titled=True) if len(rows) > FOLDED else whole
     return section("Path", "Along the path", lead, tag("div", drawn, class_="pair"), by)
 
 

@@ -34,6 +34,8 @@ class Entry(NamedTuple):
     name: str
     row: Row
     flow: bool
+    pooled: bool
+    """Whether its gap is that of attributes and directions, as with many attributes no combination has rows enough."""
 
     @property
     def style(self) -> tuple[str, str, float]:
@@ -44,19 +46,28 @@ class Entry(NamedTuple):
 
     def spot(self) -> Spot:
         """Where it is and what is written beside it."""
-        x, y = self.row.value(KEPT), self.row.value(GAP)
+        x, y = self.row.value(KEPT), _gap(self.row, self.pooled)
         assert x is not None
         assert y is not None
         ringed = bool(self.row.collapsed)
-        return Spot(self.name, x, y, _bars(self.row, KEPT), _bars(self.row, GAP), ringed=ringed, first=self.flow)
+        return Spot(
+            self.name,
+            x,
+            y,
+            _bars(self.row, KEPT),
+            None if self.pooled else _bars(self.row, GAP),
+            ringed=ringed,
+            first=self.flow,
+        )
 
 
 def front(reports: Sequence[tuple[str, Report]]) -> Html:
     """All rows, and those near the front once more."""
     main = reports[0][1].metrics
-    flows = [Entry(name, r.flow, True) for name, r in reports if not differing(main, r.metrics)]
-    entries = [*flows, *(Entry(row.name, row, False) for row in main.table[1:] if row.name != REAL)]
-    entries = [e for e in entries if e.row.value(KEPT) is not None and e.row.value(GAP) is not None]
+    pooled = all(row.gap_closed is None for row in main.table)
+    flows = [Entry(name, r.flow, True, pooled) for name, r in reports if not differing(main, r.metrics)]
+    entries = [*flows, *(Entry(row.name, row, False, pooled) for row in main.table[1:] if row.name != REAL)]
+    entries = [e for e in entries if e.row.value(KEPT) is not None and _gap(e.row, pooled) is not None]
     lead = (
         "Up is closer to real rows, right is fewer side effects, so the best edits are at the top right; a flow that "
         "lies below or left of a plain shift is not worth training."
@@ -67,7 +78,7 @@ def front(reports: Sequence[tuple[str, Report]]) -> Html:
             "Front", "The front: what is kept against how real the ends are", lead, tag("p", note, class_="note")
         )
     near = [e for e in entries if e.spot().y > NEAR and not e.row.collapsed]
-    real = next((row.value(GAP) for row in main.table[1:] if row.name == REAL), None)
+    real = next((_gap(row, pooled) for row in main.table[1:] if row.name == REAL), None)
     drawn: list[Child] = [
         _drawn(entries, [e for e in entries if e not in near], real, "Every row", "front-all", whole=True)
     ]
@@ -115,7 +126,8 @@ def _drawn(
     axis.xaxis.set_major_locator(MaxNLocator(5))
     axis.tick_params(labelsize=9)
     axis.set_xlabel("kept: share of other attributes unchanged", fontsize=10)
-    axis.set_ylabel("gap to real rows closed (share)", fontsize=10)
+    pooled = " by attribute" if entries[0].pooled else ""
+    axis.set_ylabel(f"gap to real rows closed{pooled} (share)", fontsize=10)
     out.draw_without_rendering()
     place(axis, [e.spot() for e in labelled], [e.spot() for e in entries], size=9)
     listed = "; ".join(f"{e.name}: kept {e.spot().x:.3f}, gap closed {e.spot().y:.3f}" for e in entries)
@@ -140,6 +152,10 @@ def _point(axis: Axes, entry: Entry) -> None:
     if spot.ringed:
         ring = {"marker": "o", "markersize": 14.0, "fillstyle": "none", "markeredgewidth": 1.6}
         axis.plot(spot.x, spot.y, color=COLOURS[4], zorder=5, **ring)  # type: ignore[arg-type]
+
+
+def _gap(row: Row, pooled: bool) -> float | None:
+    return row.pooled_gap_closed if pooled else row.gap_closed
 
 
 def _bars(row: Row, measure: str) -> Bars | None:

@@ -23,6 +23,8 @@ ROOM = 0.04
 SIZES = ((1, 3, 1.0), (4, 15, 1.8), (16, 63, 2.8), (64, 10**9, 4.0))
 """Fewest and most dots in one place, and how much wider they are drawn together."""
 
+COLOURED = 0.2
+"""Least share of the points that have a colour."""
 ONE_SIZE = (1, 10**9, 1.0)
 
 Points = Float64[np.ndarray, "n 2"]
@@ -59,9 +61,14 @@ def destinations(reports: Sequence[tuple[str, Report]]) -> Html:
     drawn, keys = [], []
     for name, report in reports:
         points = report.points
-        shown = frequent(points)
+        shown = frequent(points) if _worth_colours(points) else np.zeros(0, dtype=np.int64)
         names = [str(points.code_names[code]) for code in shown]
-        key = _key([*((f"c{k}", text) for k, text in enumerate(names)), ("other", "other combinations")])
+        key = _key(
+            [
+                *((f"c{k}", text) for k, text in enumerate(names)),
+                ("other", "other combinations" if names else "too many combinations to colour"),
+            ]
+        )
         if key not in keys:
             keys.append(key)
         before, after = "originals, by the combination they have", "destinations, by the combination asked for"
@@ -76,6 +83,12 @@ def destinations(reports: Sequence[tuple[str, Report]]) -> Html:
         "that combination are. A collapse leaves one large dot for each colour."
     )
     return section("Destinations", "Destinations", lead, keys, tag("div", drawn, class_="pair"))
+
+
+def _worth_colours(points: PlotPoints) -> bool:
+    """Whether the frequent combinations are many of the points: with forty attributes nearly each has its own."""
+    codes = np.concatenate([points.original_codes, points.target_codes])
+    return bool(np.isin(codes, frequent(points)).mean() >= COLOURED)
 
 
 def _limits(clouds: Iterable[Points]) -> Limits:

@@ -55,9 +55,16 @@ def section(name: str, title: str, lead: Child, *children: Child) -> Html:
     return tag("section", heading, start, *children, id=place, aria_labelledby=f"{place}-title", data_link=name)
 
 
-def more(summary: Child, *children: Child, unfolded: bool = False) -> Html:
-    """What is long and can be folded, with or without a script."""
-    return tag("details", tag("summary", summary), *children, open=unfolded)
+def more(summary: Child, *children: Child, unfolded: bool = False, titled: bool = False) -> Html:
+    """What is long and can be folded, with or without a script.
+
+    Args:
+        summary: what is always seen.
+        children: what can be folded.
+        unfolded: whether it is not, at first.
+        titled: whether `summary` is the caption of the one table in it, which is then not shown again.
+    """
+    return tag("details", tag("summary", summary), *children, open=unfolded, class_="titled" if titled else None)
 
 
 def figure(content: Child, caption: Child, note: Child = None) -> Html:

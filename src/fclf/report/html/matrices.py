@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from fclf.evaluation.results import Report, Row
 from fclf.evaluation.verdict.collapse import describe
-from fclf.report.html.markup import Child, Html, figure, more, scrolled, section, table, tag
+from fclf.report.html.markup import Child, Html, figure, join, more, scrolled, section, table, tag
 from fclf.report.matrices import COMPARED
 from fclf.report.table import number
 
@@ -15,6 +15,8 @@ __all__ = ["leakage", "spread"]
 
 WRITTEN = 12
 """Attributes up to which the numbers stand in the cells."""
+GAMMA = 0.7
+"""Below 1, so that small shifts can be told from none."""
 SHOWN = 12
 """Combinations that are shown unfolded, the narrowest first."""
 
@@ -32,14 +34,19 @@ def leakage(reports: Sequence[tuple[str, Report]]) -> Html:
     )
     if not known:
         return section("Leakage", "Leakage between attributes", lead, tag("p", "Not measured.", class_="note"))
-    drawn = [_heat_map(name, shifts, names, largest or 1.0) for name, shifts, names in known]
-    scale = (
-        f"Logit shift in standard deviations of unedited rows, from {-largest:.1f} (orange, away from the edit's "
-        f"direction) over 0 to {largest:.1f} (purple); all maps have this scale. A dash: no such edit."
-    )
-    return section(
-        "Leakage", "Leakage between attributes", lead, tag("div", drawn, class_="pair"), tag("p", scale, class_="note")
-    )
+    largest = largest or 1.0
+    drawn = [_heat_map(name, shifts, names, largest) for name, shifts, names in known]
+    kind = "pair" if all(len(names) <= WRITTEN for _, _, names in known) else "wide"
+    return section("Leakage", "Leakage between attributes", lead, tag("div", drawn, class_=kind), _scale(largest))
+
+
+def _scale(largest: float) -> Html:
+    """What the colours stand for."""
+    steps = [_heat(share * largest, "scale", "", largest, True) for share in (-1, -0.5, -0.1, 0, 0.1, 0.5, 1)]
+    row = tag("tr", tag("th", "logit shift, in standard deviations of unedited rows", scope="row"), steps)
+    whole = tag("table", tag("tbody", row), class_="heat")
+    note = "Positive is in the direction of the edit. All maps have this scale; a dash: no such edit."
+    return join(scrolled("Scale of the heat maps", whole), tag("p", note, class_="note"))
 
 
 def _heat_map(name: str, shifts: list[list[float | None]], names: Sequence[str], largest: float) -> Html:
@@ -62,7 +69,7 @@ def _heat(value: float | None, edited: str, judged: str, largest: float, written
     if value is None:
         return tag("td", "-")
     share = min(abs(value) / largest, 1.0)
-    strength = f"--s:{round(share, 2):g}"
+    strength = f"--s:{round(share**GAMMA, 2):g}"
     kind = ("up" if value >= 0 else "down") + (" own" if edited == judged else "")
     if written:
         return tag("td", f"{value:+.2f}", class_=kind, style=strength)
@@ -79,6 +86,10 @@ class Spread(NamedTuple):
     kept: float | None
     recall: float | None
 
+    def width(self, real: bool) -> float | None:
+        """Variance over that of real rows, or over that of the sources."""
+        return self.ratio if real else self.kept
+
 
 def spread(reports: Sequence[tuple[str, Report]]) -> Html:
     """A table for each report, the narrowest combination first."""
@@ -93,13 +104,26 @@ def spread(reports: Sequence[tuple[str, Report]]) -> Html:
 def _spread(name: str, report: Report, several: bool) -> Child:
     whole, beside = _combinations(report.flow), _combinations(_control(report))
     collapsed = {describe(lost) for lost in report.metrics.verdict.collapsed}
-    ordered = sorted(whole, key=lambda one: one.ratio if one.ratio is not None else one.kept or 0.0)
-    title = "Narrowest combinations first" if not several else f"{name}: narrowest combinations first"
-    if not ordered:
+    title = f"{name}: narrowest combinations first" if several else "Narrowest combinations first"
+    if not whole:
         return tag("p", f"{name}: no combination has rows enough to compare.", class_="note")
-    control = {one.text: one.ratio for one in beside}
-    head = ("edits", "number", "real rows", "variance", f"of {COMPARED}", "of the sources", "recall")
-    rows = [_cells(one, control.get(one.text)) for one in ordered]
+    real = any(one.ratio is not None for one in whole)  # many attributes leave no real rows to compare with
+    ordered = sorted(whole, key=lambda one: (one.width(real) is None, one.width(real) or 0.0))
+    control = {one.text: one.width(real) for one in beside}
+    over = "over real rows" if real else "over sources"
+    head = ("edits", "number", "real rows", over, COMPARED, *(("over sources",) if real else ()), "recall")
+    rows = [
+        (
+            one.text,
+            str(one.edits),
+            str(one.real),
+            _bar(one.width(real)),
+            number(control.get(one.text)),
+            *((number(one.kept),) if real else ()),
+            number(one.recall),
+        )
+        for one in ordered
+    ]
     marks = ["called" if one.text in collapsed else "" for one in ordered]
     parts: list[Child] = [table(title, head, rows[:SHOWN], marks=marks)]
     if len(rows) > SHOWN:
@@ -125,18 +149,6 @@ def _combinations(row: Row | None) -> list[Spread]:
         Spread(f"{c.attribute} to {c.to}", c.edits, round(c.effective_real), c.variance_ratio, c.spread_kept, None)
         for c in row.pooled
     ]
-
-
-def _cells(one: Spread, control: float | None) -> tuple[Child, ...]:
-    return (
-        one.text,
-        str(one.edits),
-        str(one.real),
-        _bar(one.ratio),
-        number(control),
-        number(one.kept),
-        number(one.recall),
-    )
 
 
 def _bar(ratio: float | None) -> Child:

@@ -13,15 +13,15 @@ from fclf.report.table import COLUMNS, MEASURED, details, summary, terminal
 __all__ = ["MUST_FAIL", "REAL", "tables"]
 
 MUST_FAIL: Mapping[str, str] = {
-    "do nothing": "must fail: shows no target",
-    "target mean": "must fail: one point for everybody",
-    "nearest real target row": "must fail: somebody else",
+    "do nothing": "it shows no target",
+    "target mean": "it sends everybody to one point",
+    "nearest real target row": "it becomes somebody else",
 }
 """Controls that a good measure ranks low, and how each fails."""
 REAL = "held-out real"
 LEAD = (
     "Read the highlighted row against the rows below it: a flow is worth having where it beats the shifts without "
-    "losing what they keep, and the controls that must fail show what each number looks like when something is wrong."
+    "losing what they keep. The controls that must fail show how each number looks when something is wrong."
 )
 PLAIN = (
     "Success: share of edits that a judge takes for the target. Kept: other attributes unchanged. Rank 1: still "
@@ -41,9 +41,11 @@ def tables(reports: Sequence[tuple[str, Report]]) -> Html:
         warning = f"{name} was evaluated with other {what} than {reports[0][0]}: compare each with its own controls."
         parts += [tag("h3", name), tag("p", warning, class_="warning"), _table([(name, report)])]
     rows = [(name, report.flow) for name, report in alike] + _controls(main)
-    parts.append(more("What else was measured", from_rich(details(rows))))
+    parts.append(more("What else was measured", from_rich(details(rows)), titled=True))
     notes = [_notes(name if len(reports) > 1 else None, report) for name, report in reports]
-    return section("Table", "The flow beside its controls", LEAD, tag("p", PLAIN), parts, notes)
+    fails = "; ".join(f"{name}, as {why}" for name, why in MUST_FAIL.items())
+    read = tag("p", f"{PLAIN} Must fail: {fails}.")
+    return section("Table", "The flow beside its controls", LEAD, read, parts, notes)
 
 
 def _controls(report: Report) -> list[tuple[str, Row]]:
@@ -63,9 +65,9 @@ def _table(reports: Sequence[tuple[str, Report]]) -> Html:
 def _named(name: str, row: Row, *, flow: bool) -> Html:
     tags: list[Child] = []
     if not flow and name in MUST_FAIL:
-        tags.append(tag("span", MUST_FAIL[name], class_="badge"))
+        tags.append(tag("span", "must fail", class_="badge", title=MUST_FAIL[name]))
     if not flow and name == REAL:
-        tags.append(tag("span", "ceiling: real rows", class_="badge"))
+        tags.append(tag("span", "ceiling", class_="badge", title="real rows in the place of edits"))
     if row.collapsed:
         tags.append(tag("span", "collapsed", class_="badge bad"))
     return join(name, tags)
@@ -80,11 +82,11 @@ def _against(reports: Sequence[tuple[str, Report]]) -> Html:
     name, main = reports[0]
     if len(reports) > 1:
         made = difference_table([(other, report.flow) for other, report in reports])
-        return more(str(made.title), from_rich(made), unfolded=True)
+        return more(str(made.title), from_rich(made), unfolded=True, titled=True)
     found = [(row.name, differences(main.flow, row)) for row in main.metrics.table[1:] if row.name != REAL]
     rows = [(other, *(ahead[m].text if m in ahead else "-" for m in MEASURED)) for other, ahead in found]
     title = f"How far {name} is ahead of each control"
-    return more(title, table(title, COLUMNS, rows, note=NOTE))
+    return more(title, table(title, COLUMNS, rows, note=NOTE), titled=True)
 
 
 def _notes(name: str | None, report: Report) -> Html:

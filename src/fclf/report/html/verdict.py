@@ -65,12 +65,12 @@ def _collapsed(lost: Sequence[CollapsedCombination]) -> Html:
     ]
     head = ("edits", "number", "variance of real rows", "of their sources", "real rows reached")
     count = f"{len(lost)} combination{'s' if len(lost) > 1 else ''} of attributes collapsed"
-    return more(f"{count}: which, and what each keeps", table(count, head, rows))
+    return more(f"{count}: which, and what each keeps", table(count, head, rows), titled=True)
 
 
 def _decisions(name: str | None, report: Report, *, unfolded: bool) -> Html:
     title = "What decides the verdict" if name is None else f"What decides the verdict of {name}"
-    return more(title, from_rich(decisions_table(report.metrics.verdict)), unfolded=unfolded)
+    return more(title, from_rich(decisions_table(report.metrics.verdict)), unfolded=unfolded, titled=True)
 
 
 def _with_code(text: str) -> Html:
