@@ -148,7 +148,7 @@ def test_portraits_are_drawn_by_the_decoder_of_the_package(decoder, monkeypatch)
         (["--images", "IMAGES", "--keep", "0.5"], "no operating point"),
         (["--images", "nowhere"], "Images: nowhere does not exist"),
         (["--decoder", "nowhere"], "Decoder: there is no file nowhere"),
-        (["--images", "EMPTY"], "has no image of the"),
+        (["--images", "EMPTY"], "has no image of any of the"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(book, images, tmp_path, capsys, more, said):
@@ -198,5 +198,5 @@ def test_an_evaluation_keeps_the_pictures(run_dir, embeddings, images, decoder, 
 def test_an_evaluation_of_a_wrong_folder_is_refused(run_dir, embeddings, tmp_path, capsys):
     base = ["evaluate", "--checkpoint", str(run_dir), "--embeddings", str(embeddings), "--projection", "pca"]
     assert main([*base, "--images", str(tmp_path), "--output-dir", str(tmp_path / "out")]) == 2
-    assert "has no image of the" in capsys.readouterr().err
+    assert "has no image of any of the" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -207,9 +207,15 @@ def test_images_that_are_not_there_are_told(rows, plan, folder):
     assert book.flipbook_found.tolist() == [[True] + [False] * 5] * 4
 
 
+def test_a_folder_with_images_of_other_rows_only_is_no_mistake(rows, plan, folder, tmp_path):
+    for name in rows.ids[:4]:
+        (tmp_path / name).unlink()
+    assert not flipbook(still(), rows, plan, np.arange(4), images=folder).flipbook_found.any()
+
+
 def test_what_cannot_be_shown_is_refused(rows, plan, folder, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"no image of the 4 rows to show, such as 000000\.png"):
+    with pytest.raises(InputError, match=r"no image of any of the 40 rows, such as 000000\.png"):
         flipbook(still(), rows, plan, np.arange(4), images=tmp_path / "empty")
     with pytest.raises(InputError, match="width 7, but these have width 5"):
         flipbook(still(), rows, plan, np.arange(4), decoder=Decoder(ImageDecoder(7, width=8)))

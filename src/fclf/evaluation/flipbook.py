@@ -99,7 +99,7 @@ def flipbook(
         size: side of the pictures in pixels, at most: larger ones are averaged down to it.
 
     Raises:
-        InputError: if the decoder is for another width, the folder has none of the images, or an edit is not finite.
+        InputError: if the decoder is for another width, the folder has no row's image, or an edit is not finite.
     """
     shown = plan.take(edits)
     at = pages(flow.steps, most)
@@ -122,7 +122,7 @@ def flipbook(
     if decoder is not None:
         points = replace(points, flipbook_decoded=_decode(decoder, paths, size))
     if images is not None:
-        points = replace(points, **_nearest_images(Path(images), points.flipbook_nearest_ids, size))
+        points = replace(points, **_nearest_images(Path(images), points.flipbook_nearest_ids, rows.ids, size))
     return points
 
 
@@ -199,14 +199,16 @@ def _decode(decoder: Decoder, paths: Float64[np.ndarray, "t b d"], size: int) ->
     return pictures.reshape(*books.shape[:2], *pictures.shape[1:])
 
 
-def _nearest_images(folder: Path, ids: NDArray[np.str_], size: int) -> dict[str, NDArray[Any]]:
-    """Images of the nearest rows, each read once."""
+def _nearest_images(
+    folder: Path, ids: NDArray[np.str_], all_ids: NDArray[np.str_], size: int
+) -> dict[str, NDArray[Any]]:
+    """Images of the nearest rows, each read once; a folder that has none of these may have some of the others."""
     names, number = np.unique(ids.T, return_inverse=True)
     pictures, found = load_images(folder, names, size)
-    if not found.any():
+    if not found.any() and not load_images(folder, all_ids, 1)[1].any():
         raise InputError(
-            f"{folder} has no image of the {len(names)} rows to show, such as {names[0]}. Name the folder that holds "
-            "images whose names are the rows' ids."
+            f"{folder} has no image of any of the {len(all_ids):,} rows, such as {names[0]}. Name the folder that "
+            "holds images whose names are the rows' ids."
         )
     number = number.reshape(ids.T.shape)
     return {"flipbook_images": pictures[number], "flipbook_found": found[number]}
