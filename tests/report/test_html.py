@@ -286,3 +286,28 @@ def test_an_inlined_chart_follows_the_scheme_and_keeps_the_numbers_of_its_ticks(
     assert not re.findall(r'[ "]\d+\.\d{3,}', re.sub(r">[^<]*<", "><", drawn))
     assert 'aria-label="a line &amp; &lt;more&gt;"' in drawn
     assert Elements(drawn).wrong == []
+
+
+def test_ends_that_fall_on_one_another_are_drawn_larger_and_sources_that_do_are_not():
+    made = whole()
+    together = np.zeros((20, 2))
+    points = replace(made.points, original=together, original_codes=np.zeros(20, int), target_codes=np.zeros(20, int))
+    sizes = {}
+    for name, ends in (("apart", np.random.default_rng(0).normal(size=(20, 2))), ("together", together)):
+        text = page([("flow", replace(made, points=replace(points, flowed=ends)))])
+        part = text[text.index('<section id="destinations"') :]
+        sizes[name] = re.findall(r'class="dots c0" stroke-width="([\d.]+)"', part)
+    assert sizes["apart"] == ["4", "4"]
+    assert sizes["together"] == ["4", "11.2"]
+
+
+def test_with_many_attributes_the_front_is_of_attributes_and_no_combination_has_a_colour():
+    made = whole()
+    rows = [row.model_copy(update={"gap_closed": None, "pooled_gap_closed": 0.6}) for row in made.metrics.table]
+    codes = np.arange(20)
+    points = replace(made.points, original_codes=codes, target_codes=codes + 20, code_names=np.array(["x"] * 40))
+    text = page([("flow", Report(made.metrics.model_copy(update={"table": rows}), points))])
+    assert "gap to real rows closed by attribute" in text
+    assert "too many combinations to colour" in text
+    assert "gap to real rows closed by attribute" not in page(ONE)
+    assert "too many combinations to colour" not in page(ONE)
