@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 
 from fclf.cli import main
-from fclf.cli.pictures import decoder_of
 from fclf.data.embeddings import EmbeddingSet
 from fclf.data.images import load_images
 from fclf.data.planted import planted
@@ -127,13 +126,6 @@ def test_a_decoder_and_images_are_two_strips(book, decoder, images, tmp_path):
         with Image.open(tmp_path / f"{name}.png") as sheet:
             sizes[name] = sheet.size
     assert sizes["two"][1] - sizes["one"][1] > 8 * 64
-
-
-def test_portraits_are_drawn_by_the_decoder_of_the_package(decoder, monkeypatch):
-    monkeypatch.setattr("fclf.autoencoder.WEIGHTS", decoder, raising=False)
-    assert decoder_of("portraits").dim == 16
-    assert decoder_of(str(decoder)).dim == 16
-    assert decoder_of(None) is None
 
 
 @pytest.mark.parametrize(

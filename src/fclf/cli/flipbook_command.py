@@ -72,7 +72,7 @@ def flipbook(
     if decoder is None and images is None:
         raise InputError(
             "A flipbook needs pictures: type --images DIR for those of the nearest rows, --decoder FILE for those of "
-            f"the edits (`fclf decoder train` makes one), or both."
+            "the edits (`fclf decoder train` makes one), or both."
         )
     use_threads(threads)
     from fclf.checkpoint import Checkpoint

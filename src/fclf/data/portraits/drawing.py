@@ -281,7 +281,7 @@ def _mustache(canvas: Canvas, look: _Look) -> None:
     hanging = 0.035 + 0.02 * look.f["jaw"]
     along = (both.x / reach).clamp(0, 1)
     spine = segment(both, 0.012, 0.0, reach, hanging)
-    canvas.fill(spine - thick * (1 - 0.55 * along), torch.lerp(look.hair, _colour(INK), 0.55), 0.96 * has)
+    canvas.fill(spine - thick * (1 - 0.55 * along), torch.lerp(look.hair, _colour(INK), 0.80), 0.96 * has)
 
 
 def _hair_before(canvas: Canvas, look: _Look) -> None:
