@@ -266,7 +266,7 @@ def _calling(function):
     return lambda *_: nullcontext(function)
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["edit"], ["demo"]])
+@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["edit"], ["demo"], ["portraits", "sheet"]])
 def test_every_command_has_help(command, capsys):
     assert main([*command, "--help"]) == 0
     out = capsys.readouterr().out

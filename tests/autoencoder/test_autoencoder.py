@@ -8,9 +8,7 @@ from fclf.data.portraits import draw, sitters
 from fclf.decoder import Decoder
 from fclf.errors import InputError
 
-TINY = AutoencoderSettings(
-    portraits=64, encoder_steps=12, encoder_people=8, decoder_steps=12, decoder_batch=16, seed=5
-)
+TINY = AutoencoderSettings(portraits=64, encoder_steps=12, encoder_people=8, decoder_steps=12, decoder_batch=16, seed=5)
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from fclf.cli.edit_command import edit
 from fclf.cli.evaluate_command import evaluate
 from fclf.cli.flipbook_command import flipbook
 from fclf.cli.inspect_command import inspect
+from fclf.cli.portraits_command import portraits_app
 from fclf.cli.report_command import report
 from fclf.cli.train_command import train
 from fclf.errors import InputError, NonFiniteLossError, VerdictError
@@ -38,6 +39,7 @@ app = typer.Typer(
 for command in (train, evaluate, report, compare, diagnose, edit, flipbook, demo, inspect, ablate):
     app.command()(command)
 app.add_typer(config_app, name="config")
+app.add_typer(portraits_app, name="portraits")
 app.add_typer(decoder_app, name="decoder")
 
 

@@ -86,7 +86,7 @@ class Board:
         self, at: tuple[int, int], text: str, colour: str, size: int, anchor: str = "la", bold: bool = False
     ) -> None:
         """Write one line."""
-        self.draw.text(at, text, fill=colour, font=_font(size, bold), anchor=anchor)
+        self.draw.text(at, text, fill=colour, font=font(size, bold), anchor=anchor)
 
     def line(self, y: int, margin: int, colour: str = BLANK) -> None:
         """Rule across the image."""
@@ -123,7 +123,7 @@ class Board:
 
 def width(text: str, size: int, bold: bool = False) -> int:
     """Of one line, in pixels."""
-    return int(_font(size, bold).getlength(text)) + 1
+    return int(font(size, bold).getlength(text)) + 1
 
 
 def fit(text: str, most: int, size: int = SMALL) -> str:
@@ -136,7 +136,7 @@ def fit(text: str, most: int, size: int = SMALL) -> str:
 
 
 @cache
-def _font(size: int, bold: bool) -> ImageFont.FreeTypeFont:
+def font(size: int, bold: bool = False) -> ImageFont.FreeTypeFont:
     """DejaVu Sans, which matplotlib brings along: the same letters everywhere."""
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name

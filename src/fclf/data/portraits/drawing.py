@@ -53,7 +53,8 @@ class _Look:
 def draw(sitters: Sitters, *, size: int = SIZE) -> UInt8[np.ndarray, "n s s 3"]:
     """Draw every sitter, RGB.
 
-    The same sitter gives the same picture, whichever others are drawn beside it, on the same machine.
+    The same sitters give the same bytes on the same machine; whichever others are drawn beside one, its picture is
+    the same to one level of 255.
 
     Raises:
         InputError: if `size` is under 16 or over 512 pixels.
