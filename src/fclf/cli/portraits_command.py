@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fclf.cli.common import ThreadsOption, use_threads
+from fclf.cli.common import JsonOption, ThreadsOption, print_json, progress_bar, use_threads
 from fclf.errors import InputError
 
 __all__ = ["portraits_app"]
 
 portraits_app = typer.Typer(no_args_is_help=True, help="Draw portraits of people who do not exist.")
-
-
-@portraits_app.callback()
-def _commands() -> None:
-    """Keep `sheet` a command of its own, though it is the only one."""
 
 
 @portraits_app.command("sheet")
@@ -47,3 +43,46 @@ def sheet(
         rows[f"± {name}"] = draw(drawn.showing(flipped), size=size)
     write(rows, output)
     typer.echo(f"Sheet: {output}")
+
+
+@portraits_app.command("train")
+def train(
+    output: Annotated[Path, typer.Option(metavar="OUT.safetensors", help="Gets encoder and decoder.")],
+    threads: ThreadsOption = 1,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of portraits, weights and batches; as packaged.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Train the portrait autoencoder that the package holds, and measure it on other people.
+
+    Example: fclf portraits train --threads 2 --output portraits.safetensors
+    """
+    if output.suffix != ".safetensors":
+        raise InputError(f"--output {output}: name a file {output.with_suffix('.safetensors')}.")
+    use_threads(threads)
+    from dataclasses import asdict, replace
+
+    from fclf.autoencoder import AutoencoderSettings, save, train_autoencoder
+    from fclf.autoencoder.figures import measure
+
+    settings = AutoencoderSettings()
+    if seed is not None:
+        settings = replace(settings, seed=seed)
+    steps = {"encoder": settings.encoder_steps, "decoder": settings.decoder_steps}
+    with ExitStack() as bars:
+        tell = {name: bars.enter_context(progress_bar(name, count)) for name, count in steps.items()}
+        model = train_autoencoder(
+            settings,
+            lambda stage, step, losses: tell[stage]({"epoch": step, "loss": sum(losses.values())}),
+        )
+    figures = measure(model)
+    save(model, output, {"settings": asdict(settings), "figures": figures.model_dump()})
+    if as_json:
+        print_json(figures.model_dump())
+        return
+    for name, value in figures.judges.items():
+        typer.echo(
+            f"{name}: linear judge (balanced accuracy) {value:.3f}, decoded {figures.judges_decoded[name]:.3f}"
+        )
+    typer.echo(f"Same person first among other pictures: {figures.rank1:.3f}, decoded {figures.rank1_decoded:.3f}")
+    typer.echo(f"Mean absolute error {figures.pixel_error:.4f}; of the mean picture {figures.mean_picture_error:.4f}")
+    typer.echo(f"Autoencoder: {output}")
