@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo test lint ablation clean
+.PHONY: install demo ci-deps test lint ablation clean
 
 install: $(STAMP)
 
@@ -14,6 +14,13 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: install
 	$(BIN)/fclf demo --output-dir results/demo --overwrite
+
+# The tests of pages need a browser; without one they are skipped, and everything else goes on.
+ci-deps:
+	@test -x /usr/bin/chromium || { \
+	  if test "$$(id -u)" = 0; then as=; elif command -v sudo > /dev/null; then as='sudo -n'; else as=false; fi; \
+	  $$as apt-get update && $$as apt-get install -y --no-install-recommends chromium; } \
+	  || echo 'No /usr/bin/chromium, and it could not be installed: the tests in a browser will be skipped.'
 
 lint: install
 	$(BIN)/ruff check .

@@ -123,6 +123,11 @@ def test_evaluate_writes_metrics_and_figures_and_prints_the_controls(embeddings,
     assert "flow matching" not in out
     for name in ("The spec's bands, epoch ", "after 5 (now)", "'overtrained'", "4 unique combinations", "AUC"):
         assert name in out
+    assert out.splitlines()[-1] == f"Report: {tmp_path / 'report.html'}"
+    written = (tmp_path / "report.html").read_bytes()
+    assert main(["report", str(tmp_path)]) == 0
+    assert (tmp_path / "report.html").read_bytes() == written
+    capsys.readouterr()
     metrics = json.loads((tmp_path / "transfer_metrics.json").read_text())
     assert metrics["schema_version"] == 2
     assert metrics["rows"]["edits"] == 5 * metrics["rows"]["evaluated"]
@@ -261,7 +266,7 @@ def _calling(function):
     return lambda *_: nullcontext(function)
 
 
-@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["edit"], ["demo"]])
+@pytest.mark.parametrize("command", [[], ["train"], ["evaluate"], ["edit"], ["demo"], ["portraits", "sheet"]])
 def test_every_command_has_help(command, capsys):
     assert main([*command, "--help"]) == 0
     out = capsys.readouterr().out

@@ -56,3 +56,7 @@ def test_everything_is_written_where_it_says(result):
     assert all(path.is_file() for path in found.figures)
     assert Report.load(folder / "before" / "evaluation").metrics == found.reports["before"].metrics
     assert (folder / "planted.npz").is_file()
+    page = found.page.read_text(encoding="utf-8")
+    assert found.page == folder / "report.html"
+    assert "HEALTHY" in page
+    assert "COLLAPSED" in page

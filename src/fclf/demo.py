@@ -15,12 +15,14 @@ from fclf.data.embeddings import EmbeddingSet
 from fclf.data.planted import Geometry, PlantedTruth, planted
 from fclf.evaluation import Report, evaluate
 from fclf.evaluation.controls import controls
-from fclf.report import figures
+from fclf.report import figures, html
 from fclf.train import EpochCallback, train
 
 __all__ = ["RECIPES", "DemoResult", "run_demo"]
 
 RECIPES = {"before": "spec, before the fixes", "fclf_config": "spec, FIX 1-3", "edit": "edit"}
+BESIDE = ("edit", "fclf_config")
+"""The cure and the problem, on one page."""
 EPOCHS = 30
 """Of the specification's recipes; the recipe `edit` has none."""
 
@@ -34,6 +36,8 @@ class DemoResult:
     angles: dict[str, float]
     """Mean angle in degrees from each edit's end to the embedding it should have become."""
     figures: list[Path]
+    page: Path
+    """The edit beside the specification's fixes."""
 
 
 def run_demo(
@@ -47,7 +51,7 @@ def run_demo(
     """Plant a set of embeddings, train each of `RECIPES` on it and evaluate them.
 
     Args:
-        folder: gets `planted.npz` and one run folder per recipe, each with its `evaluation`.
+        folder: gets `planted.npz`, `report.html` and one run folder per recipe, each with its `evaluation`.
         geometry: of the planted set.
         seed: of the data and of training.
         overwrite: whether runs in the folder may be replaced.
@@ -64,7 +68,8 @@ def run_demo(
         reports[name].save(folder / name / "evaluation")
         drawn += figures.draw(reports[name], folder / name / "evaluation" / "figures")
     data.save(folder / "planted.npz")
-    return DemoResult(reports, _angles(data, truth, checkpoints), drawn)
+    page = html.write([(RECIPES[name], reports[name]) for name in BESIDE], folder / "report.html")
+    return DemoResult(reports, _angles(data, truth, checkpoints), drawn, page)
 
 
 def _angles(data: EmbeddingSet, truth: PlantedTruth, checkpoints: dict[str, Checkpoint]) -> dict[str, float]:

@@ -30,6 +30,7 @@ PARTS = (
     "logs/events.out.tfevents.*",
     "evaluation/transfer_metrics.json",  # of the run that goes: `fclf diagnose` would take it for the new one's
     "evaluation/points.npz",
+    "evaluation/report.html",
     "evaluation/figures/*.png",
 )
 

@@ -34,7 +34,7 @@ def test_a_shift_and_a_scale_of_all_embeddings_make_no_difference():
 
 def test_the_small_network_stays_within_its_means():
     network = ImageDecoder(128, 64, 32)
-    assert sum(p.numel() for p in network.parameters()) < 1_200_000
+    assert sum(p.numel() for p in network.parameters()) < 1_500_000  # with an encoder of 0.7 million, 4.3 MB as float16
     products = 0
 
     def count(module, _, out):

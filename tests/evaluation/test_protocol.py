@@ -359,11 +359,21 @@ def test_the_field_is_measured_at_sources_and_targets(small, monkeypatch, still)
 def test_flipbooks_are_of_sampled_edits(small, still, collapsed):
     for report in (still, collapsed):
         points = report.points
-        assert points.flipbook_rows.shape == points.flipbook_distances.shape == (11, 8)
+        assert points.flipbook_rows.shape == points.flipbook_distances.shape == (6, 8)
         assert len(set(points.flipbook_source.tolist())) == 8
         np.testing.assert_array_equal(points.flipbook_rows[0], points.flipbook_source)
         np.testing.assert_allclose(points.flipbook_distances[0], 0, atol=1e-6)
         assert points.flipbook_unique[0] == 1
+        np.testing.assert_allclose(points.flipbook_times, [0, 0.2, 0.4, 0.6, 0.8, 1])
+        names = points.code_names[points.target_codes[points.flipbook_edits]]
+        assert points.flipbook_targets.tolist() == names.tolist()
+        assert len(set(names[:4])) == len(set(names[4:])) == 1  # a collapse shows within a combination
+        for change, before, after in zip(
+            points.flipbook_changes, points.code_names[points.original_codes[points.flipbook_edits]], names, strict=True
+        ):
+            had, has = ({part for part in name.split("+") if part != "none"} for name in (before, after))
+            assert change == " ".join([f"+{name}" for name in has - had] + [f"-{name}" for name in had - has])
+        assert set(points.flipbook_changes.tolist()) == {"+Smiling", "-Smiling", "+Young", "-Young"}
     assert still.points.flipbook_unique[-1] == 1
     np.testing.assert_array_equal(still.points.flipbook_rows[-1], still.points.flipbook_source)
     assert collapsed.points.flipbook_unique[-1] == 1 / 8

@@ -11,13 +11,17 @@ import typer
 from fclf import __version__
 from fclf.cli.ablate_command import ablate
 from fclf.cli.common import note
+from fclf.cli.compare_command import compare
 from fclf.cli.config_command import config_app
 from fclf.cli.decoder_command import decoder_app
 from fclf.cli.demo_command import demo
 from fclf.cli.diagnose_command import diagnose
 from fclf.cli.edit_command import edit
 from fclf.cli.evaluate_command import evaluate
+from fclf.cli.flipbook_command import flipbook
 from fclf.cli.inspect_command import inspect
+from fclf.cli.portraits_command import portraits_app
+from fclf.cli.report_command import report
 from fclf.cli.train_command import train
 from fclf.errors import InputError, NonFiniteLossError, VerdictError
 
@@ -32,9 +36,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Learn attribute-conditioned flows over embeddings, edit with them, and see whether they collapse.",
 )
-for command in (train, evaluate, diagnose, edit, demo, inspect, ablate):
+for command in (train, evaluate, report, compare, diagnose, edit, flipbook, demo, inspect, ablate):
     app.command()(command)
 app.add_typer(config_app, name="config")
+app.add_typer(portraits_app, name="portraits")
 app.add_typer(decoder_app, name="decoder")
 
 

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from fclf.evaluation.readings import Verdict, VerdictName
 
 
+METRICS = "transfer_metrics.json"
+"""What an evaluation leaves in its folder."""
+
+
 class Labels(StrEnum):
     """How the file writes attributes."""
 
@@ -114,6 +118,21 @@ def fail_on(verdict: Verdict, names: Sequence[VerdictName]) -> None:
     """End with exit code 4 where the verdict is one of `names`."""
     if verdict.name in names:
         raise VerdictError(f"The verdict is {verdict.name}, and --fail-on names it. {verdict.reasons[0]}")
+
+
+def evaluation_folder(run: Path, otherwise: str) -> Path:
+    """The folder of an evaluation: this one, or `evaluation` below a run folder.
+
+    Args:
+        run: what was named.
+        otherwise: what to type where neither holds an evaluation.
+    """
+    for folder in (run, run / "evaluation"):
+        if (folder / METRICS).is_file():
+            return folder
+    if not run.exists():
+        raise InputError(f"{run} does not exist; name a run folder or the folder of an evaluation.")
+    raise InputError(f"{run} holds no {METRICS}, nor does its folder 'evaluation'. {otherwise}")
 
 
 def note(text: str) -> None:

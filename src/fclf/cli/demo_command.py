@@ -47,3 +47,4 @@ def demo(
     angles = ", ".join(f"{RECIPES.get(name, name)} {angle:.1f}" for name, angle in result.angles.items())
     typer.echo(f"Mean angle to the embedding the edit should have given, in degrees: {angles}.")
     typer.echo(f"Figures: {', '.join(str(path) for path in result.figures)}")
+    typer.echo(f"Report: {result.page}")

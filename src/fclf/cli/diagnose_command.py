@@ -14,6 +14,7 @@ from fclf.cli.common import (
     LabelsOption,
     ThreadsOption,
     console,
+    evaluation_folder,
     fail_on,
     print_json,
     say_split,
@@ -21,12 +22,9 @@ from fclf.cli.common import (
     verdict_names,
 )
 from fclf.cli.loading import LabelsFromOption, NormalizeOption, PartitionOption, load_embeddings
-from fclf.errors import InputError
 
 if TYPE_CHECKING:
     from fclf.evaluation.results import Metrics
-
-METRICS = "transfer_metrics.json"
 
 
 def diagnose(
@@ -82,15 +80,7 @@ def diagnose(
 
 
 def _read(run: Path) -> Metrics:
-    """The evaluation in this folder, or in `evaluation` below a run folder."""
     from fclf.evaluation.results import Metrics
 
-    for folder in (run, run / "evaluation"):
-        if (folder / METRICS).is_file():
-            return Metrics.load(folder)
-    if not run.exists():
-        raise InputError(f"{run} does not exist; name a run folder or the folder of an evaluation.")
-    raise InputError(
-        f"{run} holds no {METRICS}, nor does its folder 'evaluation'. Name the data that the run is to be evaluated "
-        f"on: fclf diagnose {run} --embeddings FILE"
-    )
+    ask = f"Name the data that the run is to be evaluated on: fclf diagnose {run} --embeddings FILE"
+    return Metrics.load(evaluation_folder(run, ask))

@@ -25,12 +25,15 @@ from fclf.cli.common import (
     verdict_names,
 )
 from fclf.cli.loading import LabelsFromOption, NormalizeOption, PartitionOption, load_embeddings
+from fclf.cli.pictures import DecoderOption, ImagesOption, decoder_of
 
 
 def evaluate(
     checkpoint: CheckpointOption,
     embeddings: EmbeddingsOption,
-    output_dir: Annotated[Path, typer.Option(metavar="OUT", help="Gets transfer_metrics.json and figures.")],
+    output_dir: Annotated[
+        Path, typer.Option(metavar="OUT", help="Gets report.html, transfer_metrics.json and figures.")
+    ],
     split: Annotated[str, typer.Option(help="Rows to edit: train, val or test.")] = "test",
     mode: Annotated[EditMode, typer.Option(help="Every row x every attribute, or a sample.")] = EditMode.each,
     projection: Annotated[
@@ -39,6 +42,8 @@ def evaluate(
     slow_controls: Annotated[
         bool, typer.Option("--slow-controls", help="Train flow matching as one more control, half a minute.")
     ] = False,
+    decoder: DecoderOption = None,
+    images: ImagesOption = None,
     labels: LabelsOption = Labels.binary,
     labels_from: LabelsFromOption = None,
     partition: PartitionOption = None,
@@ -56,11 +61,12 @@ def evaluate(
     failing = verdict_names(fail_on_)
     from fclf.checkpoint import Checkpoint
     from fclf.evaluation import evaluate as judge
-    from fclf.report import figures
+    from fclf.report import figures, html
     from fclf.report.spec import bands_table, checks_table, diagnoses, stages_table, stop_rules
     from fclf.report.table import details, summary, terminal
     from fclf.report.verdict import decisions_table, verdict_lines
 
+    drawing = decoder_of(decoder)
     model = Checkpoint.load(checkpoint)
     data = load_embeddings(
         embeddings,
@@ -79,9 +85,12 @@ def evaluate(
         seed=seed,
         projection=projection.value,
         slow_controls=slow_controls,
+        decoder=drawing,
+        images=images,
     )
     drawn = figures.draw(report, output_dir / "figures")
     report.save(output_dir)
+    page = html.write([(report.flow.name, report)], output_dir / "report.html")
     if as_json:
         print_json(report.metrics.model_dump(mode="json"))
         return fail_on(report.metrics.verdict, failing)
@@ -102,4 +111,5 @@ def evaluate(
         typer.echo(line)
     typer.echo(f"Metrics: {output_dir / 'transfer_metrics.json'}")
     typer.echo(f"Figures: {', '.join(str(path) for path in drawn)}")
+    typer.echo(f"Report: {page}")
     fail_on(report.metrics.verdict, failing)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,9 +10,21 @@ import numpy as np
 from jaxtyping import Int8
 from numpy.typing import NDArray
 
+from fclf.data.embeddings import EmbeddingSet
+from fclf.data.targets import check_known, edit_targets, own_labels
 from fclf.errors import InputError
 
-__all__ = ["MIN_EDITED", "MIN_REAL", "EditPlan", "Group", "Mode", "all_groups", "comparable_groups", "plan_edits"]
+__all__ = [
+    "MIN_EDITED",
+    "MIN_REAL",
+    "EditPlan",
+    "Group",
+    "Mode",
+    "all_groups",
+    "combination_name",
+    "comparable_groups",
+    "plan_edits",
+]
 
 Mode = Literal["each", "single", "multi", "smiling"]
 
@@ -83,6 +96,28 @@ def plan_edits(y: Int8[np.ndarray, "n K"], names: tuple[str, ...], mode: Mode = 
             flips = rng.random((n, k)).argsort(axis=1) < counts
     original = y[source]
     return EditPlan(source, original, np.where(flips, 1 - original, original).astype(np.int8))
+
+
+def ask_edits(rows: EmbeddingSet, assign: Mapping[str, int], flip: Sequence[str]) -> EditPlan:
+    """Plan every row once, with some attributes set and some turned over; or as `each`, where none is named.
+
+    Raises:
+        InputError: for labels that are not known, unknown or contradictory attributes, or where nothing would change.
+    """
+    y, names = own_labels(rows, rows.attribute_names), rows.attribute_names
+    check_known(y, names, "A flipbook starts from them")
+    if not assign and not flip:
+        return plan_edits(y, names)
+    plan = EditPlan(np.arange(len(y)), y, edit_targets(y, names, assign, flip))
+    if not plan.flips.any():
+        wanted = ", ".join(f"{name}={value}" for name, value in assign.items())
+        raise InputError(f"All {len(y)} rows have {wanted} already, so nothing would change. Set or flip another.")
+    return plan
+
+
+def combination_name(names: tuple[str, ...], labels: Int8[np.ndarray, " K"]) -> str:
+    """The attributes that a row has, such as `Smiling+Young`; `none` without any."""
+    return "+".join(name for name, value in zip(names, labels, strict=True) if value) or "none"
 
 
 def all_groups(plan: EditPlan, y: Int8[np.ndarray, "n K"]) -> list[Group]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,13 +14,15 @@ from numpy.typing import NDArray
 from fclf import __version__
 from fclf.checkpoint import Checkpoint
 from fclf.data.embeddings import EmbeddingSet
+from fclf.decoder import Decoder
 from fclf.errors import InputError
 from fclf.evaluation.bands import read_bands
-from fclf.evaluation.bench import Bench, Labels, Matrix
+from fclf.evaluation.bench import Bench, Matrix
 from fclf.evaluation.checks import check_run
+from fclf.evaluation.choice import choose
 from fclf.evaluation.controls import controls
-from fclf.evaluation.edits import MIN_EDITED, MIN_REAL, Mode
-from fclf.evaluation.flipbook import flipbook
+from fclf.evaluation.edits import MIN_EDITED, MIN_REAL, Mode, combination_name
+from fclf.evaluation.flipbook import FlipbookPoints, flipbook
 from fclf.evaluation.jacobian import field_scores
 from fclf.evaluation.judges import Judges
 from fclf.evaluation.paths import measure_paths
@@ -32,7 +35,7 @@ from fclf.flow import Flow
 __all__ = ["evaluate"]
 
 MAX_PATHS = 150
-"""Paths in the figures and flipbooks."""
+"""Paths in the figures."""
 JACOBIANS = 32
 """Rows at which the field's exact Jacobian is computed."""
 MIN_ROWS = 10
@@ -47,6 +50,8 @@ def evaluate(
     seed: int = 0,
     projection: Projection = "pca",
     slow_controls: bool = False,
+    decoder: Decoder | None = None,
+    images: str | Path | None = None,
 ) -> Report:
     """Edit the rows of one split with a trained flow and with every control, and judge the results.
 
@@ -58,6 +63,8 @@ def evaluate(
         seed: of the judges, samples and subsamples.
         projection: the map in the figures: principal axes, UMAP, or `auto` for UMAP where it is installed.
         slow_controls: train flow matching as a control too.
+        decoder: draws the edits in the flipbooks, where there is one for these embeddings.
+        images: folder of images named by the rows' ids, for the nearest rows in the flipbooks.
 
     Raises:
         InputError: if the data do not fit, the judge rows were used in training, or UMAP is not installed.
@@ -88,6 +95,7 @@ def evaluate(
     bench = Bench.build(rows, Judges.fit(judge_rows, seed), mode, seed)
     flow = checkpoint.flow()
     destinations, steps = _follow(flow, bench)
+    book = _flipbook(flow, bench, rows, decoder, images)  # before the controls, as a folder may turn out to be empty
     table = [bench.measure("flow", destinations, steps)]
     for name, control in controls(train, slow=slow_controls, seed=seed).items():
         table.append(bench.measure(name, control(bench.sources, bench.plan.original, bench.plan.target)))
@@ -128,7 +136,7 @@ def evaluate(
         projection=kind,
         notes=_notes(checkpoint.shared_rows(rows), rows, bench),
     )
-    return Report(metrics, _plot_points(flow, bench, destinations, kind))
+    return Report(metrics, _plot_points(flow, bench, destinations, kind, book))
 
 
 def _inputs(
@@ -178,27 +186,32 @@ def _field(flow: Flow, bench: Bench) -> FieldScores:
     return field_scores(flow.field, *_inputs(flow, bench, bench.sample[:JACOBIANS]))
 
 
-def _plot_points(flow: Flow, bench: Bench, destinations: Matrix, kind: Kind) -> PlotPoints:
-    """Place the sampled edits and some of their paths in one map, and follow a few by their nearest rows."""
+def _flipbook(
+    flow: Flow, bench: Bench, rows: EmbeddingSet, decoder: Decoder | None, images: str | Path | None
+) -> FlipbookPoints:
+    """Follow a few of the sampled edits by their nearest rows."""
+    sample = bench.plan.take(bench.sample)
+    return flipbook(
+        flow, rows, sample, choose(sample, rows.identities, seed=bench.seed), decoder=decoder, images=images
+    )
+
+
+def _plot_points(flow: Flow, bench: Bench, destinations: Matrix, kind: Kind, book: FlipbookPoints) -> PlotPoints:
+    """Place the sampled edits and some of their paths in one map, beside the flipbooks."""
     shown = bench.sample[:MAX_PATHS]
     with torch.no_grad():
         paths: Float64[np.ndarray, "t p d"] = np.stack(list(_points(flow, bench, shown)))
     source = bench.plan.source[bench.sample]
     places = project(kind, bench.z, source, destinations[bench.sample], paths, bench.tolerance, bench.seed)
-    book = flipbook(paths, bench.plan.source[shown], bench.z)
     return PlotPoints(
         original=places.original,
         flowed=places.flowed,
         paths=places.paths,
         original_codes=bench.codes["original"][bench.sample],
         target_codes=bench.codes["target"][bench.sample],
-        code_names=np.array([_combination(bench.names, row) for row in bench.code_rows]),
+        code_names=np.array([combination_name(bench.names, row) for row in bench.code_rows]),
         explained=places.explained,
-        flipbook_edits=book.edits,
-        flipbook_source=book.source,
-        flipbook_rows=book.rows,
-        flipbook_distances=book.distances,
-        flipbook_unique=book.unique,
+        **vars(book),
     )
 
 
@@ -227,10 +240,6 @@ def _notes(trained_on: int, rows: EmbeddingSet, bench: Bench) -> list[str]:
             f"from {len(bench.plan)}."
         )
     return found
-
-
-def _combination(names: tuple[str, ...], row: Labels) -> str:
-    return "+".join(name for name, value in zip(names, row, strict=True) if value) or "none"
 
 
 def _finite(value: float) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from fclf.errors import InputError
+from fclf.evaluation.flipbook import FlipbookPoints
 from fclf.evaluation.jackknife import interval
 from fclf.evaluation.readings import Check, FieldScores, Model, PathScores, SpecBands, Verdict
 from fclf.files import existing_file, read_npz, write_json, write_npz
@@ -230,8 +231,8 @@ class Metrics(Model):
             raise InputError(f"{folder} does not hold a report of this version: {error}. Evaluate again.") from error
 
 
-@dataclass(frozen=True)
-class PlotPoints:
+@dataclass(frozen=True, kw_only=True)
+class PlotPoints(FlipbookPoints):
     """Two-dimensional coordinates of a sample of edits, in a map fitted on the originals; and a few flipbooks."""
 
     original: NDArray[np.float64]
@@ -243,16 +244,6 @@ class PlotPoints:
     code_names: NDArray[np.str_]
     explained: NDArray[np.float64]
     """Share of the originals' variance along each axis; empty for UMAP."""
-    flipbook_edits: NDArray[np.int64]
-    """(b,): positions in the sample of the edits that are followed; their sources are different rows."""
-    flipbook_source: NDArray[np.int64]
-    """(b,): row number of each source among the evaluated rows."""
-    flipbook_rows: NDArray[np.int64]
-    """(t, b): row number of the nearest evaluated row at each time, which may be the source."""
-    flipbook_distances: NDArray[np.float64]
-    """(t, b): cosine distance to it."""
-    flipbook_unique: NDArray[np.float64]
-    """(t,): share of different rows among the nearest."""
 
 
 @dataclass(frozen=True)
@@ -280,7 +271,8 @@ class Report:
         metrics = Metrics.load(folder)
         try:
             arrays = read_npz(folder / "points.npz", "Report")
-            points = PlotPoints(**{f.name: arrays[f.name] for f in fields(PlotPoints)})
+            missing = {f.name for f in fields(PlotPoints) if f.default_factory is not MISSING} - arrays.keys()
+            points = PlotPoints(**{f.name: arrays[f.name] for f in fields(PlotPoints) if f.name not in missing})
         except InputError:
             raise
         except (ValueError, KeyError) as error:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from fclf.evaluation.results import Metrics, Report
 from fclf.report.palette import COLOURS, REST
 
-__all__ = ["loss_curves", "path_curve"]
+__all__ = ["fill_panel", "loss_curves", "panels", "path_curve"]
 
 COLUMNS = 3
 SPEC_FIRST, SPEC_LAST = 2.0, 0.5
@@ -19,21 +19,26 @@ SPEC_FIRST, SPEC_LAST = 2.0, 0.5
 
 def loss_curves(metrics: Metrics) -> Figure:
     """What the specification's debugging points look at, a panel each; what a run did not record has no panel."""
-    panels = _panels(metrics)
-    rows = -(-len(panels) // COLUMNS)
-    figure = Figure(figsize=(4.2 * min(COLUMNS, len(panels)), 3.3 * rows), layout="constrained")
-    grid = figure.subplots(rows, min(COLUMNS, len(panels)), squeeze=False)
-    for axis, (title, fill) in zip(grid.flat, panels, strict=False):
-        fill(axis)
+    drawn = panels(metrics)
+    rows = -(-len(drawn) // COLUMNS)
+    figure = Figure(figsize=(4.2 * min(COLUMNS, len(drawn)), 3.3 * rows), layout="constrained")
+    grid = figure.subplots(rows, min(COLUMNS, len(drawn)), squeeze=False)
+    for axis, (title, fill) in zip(grid.flat, drawn, strict=False):
+        fill_panel(axis, fill)
         axis.set_title(title, fontsize=10)
-        axis.set_xlabel("epoch", fontsize=8)
-        axis.set_ylabel(axis.get_ylabel() or "mean of the epoch", fontsize=8)
-        axis.tick_params(labelsize=8)
-        if axis.get_legend_handles_labels()[0]:
-            axis.legend(fontsize=8, frameon=False)
-    for axis in grid.flat[len(panels) :]:
+    for axis in grid.flat[len(drawn) :]:
         axis.remove()
     return figure
+
+
+def fill_panel(axis: Axes, fill: Callable[[Axes], None], size: float = 8) -> None:
+    """Draw one of `panels`, with letters of a size in points."""
+    fill(axis)
+    axis.set_xlabel("epoch", fontsize=size)
+    axis.set_ylabel(axis.get_ylabel() or "mean of the epoch", fontsize=size)
+    axis.tick_params(labelsize=size)
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(fontsize=size, frameon=False)
 
 
 def path_curve(report: Report) -> Figure:
@@ -54,25 +59,26 @@ def path_curve(report: Report) -> Figure:
     return figure
 
 
-def _panels(metrics: Metrics) -> list[tuple[str, Callable[[Axes], None]]]:
+def panels(metrics: Metrics) -> list[tuple[str, Callable[[Axes], None]]]:
+    """Title of each panel and what draws it; what a run did not record has none."""
     recorded = {key for record in metrics.history for key in record}
-    panels: list[tuple[str, Callable[[Axes], None]]] = [
+    found: list[tuple[str, Callable[[Axes], None]]] = [
         ("Loss", lambda axis: _lines(axis, metrics, {"loss": "train", "val_loss": "val"}))
     ]
     if "contrastive" in recorded:
-        panels.append(("Contrastive loss", lambda axis: _contrastive(axis, metrics)))
+        found.append(("Contrastive loss", lambda axis: _contrastive(axis, metrics)))
     weights = _weights(metrics, recorded)
     if weights:
-        panels.append(("Terms as weighted in the loss", lambda axis: _weighted(axis, metrics, weights)))
+        found.append(("Terms as weighted in the loss", lambda axis: _weighted(axis, metrics, weights)))
     if "num_prototypes" in recorded:
-        panels.append(("Target combinations in a batch", lambda axis: _prototypes(axis, metrics)))
+        found.append(("Target combinations in a batch", lambda axis: _prototypes(axis, metrics)))
     if "gradient_norm" in recorded:
-        panels.append(("Gradient norm before clipping", lambda axis: _lines(axis, metrics, {"gradient_norm": None})))
+        found.append(("Gradient norm before clipping", lambda axis: _lines(axis, metrics, {"gradient_norm": None})))
     spread = {"val_variance_ratio": "variance ratio", "val_silhouette_by_target": "silhouette by target"}
     spread = {key: label for key, label in spread.items() if key in recorded}
     if spread:
-        panels.append(("Spread of flowed val rows", lambda axis: _lines(axis, metrics, spread)))
-    return panels
+        found.append(("Spread of flowed val rows", lambda axis: _lines(axis, metrics, spread)))
+    return found
 
 
 def _weights(metrics: Metrics, recorded: set[str]) -> dict[str, float]:

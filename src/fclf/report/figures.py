@@ -13,16 +13,20 @@ from numpy.typing import NDArray
 from fclf.evaluation.results import PlotPoints, Report
 from fclf.files import atomic_write
 from fclf.report.curves import loss_curves, path_curve
+from fclf.report.flipbook import sheet, write_png
 from fclf.report.matrices import combinations, leakage
 from fclf.report.palette import COLOURS, REST
 
-__all__ = ["draw"]
+__all__ = ["axis_titles", "draw", "frequent"]
 
 START, END, PATH = "#0072B2", "#009E73", "#8C8C8C"
 
 
 def draw(report: Report, folder: str | Path) -> list[Path]:
-    """Draw every figure of the report into `folder`; `loss_curves.png` only where the run kept a history."""
+    """Draw every figure of the report into `folder`.
+
+    `loss_curves.png` only where the run kept a history, `flipbook.png` only where the flipbooks have pictures.
+    """
     matplotlib.use("Agg")
     figures = {
         "destinations": _destinations(report),
@@ -39,6 +43,10 @@ def draw(report: Report, folder: str | Path) -> list[Path]:
         with atomic_write(path) as file:
             figure.savefig(file, format="png", dpi=120, metadata={"Software": None})
         paths.append(path)
+    book = sheet(report.points)
+    if book is not None:
+        paths.append(Path(folder) / "flipbook.png")
+        write_png(book, paths[-1])
     return paths
 
 
@@ -47,7 +55,7 @@ def _destinations(report: Report) -> Figure:
     points = report.points
     figure = Figure(figsize=(11, 9.6), layout="constrained")
     axes = figure.subplots(2, 2, sharex=True, sharey=True)
-    shown = _frequent(points)
+    shown = frequent(points)
     for row, (state, xy) in enumerate((("Originals", points.original), ("Destinations", points.flowed))):
         for column, (by, codes) in enumerate((("original", points.original_codes), ("target", points.target_codes))):
             axis = axes[row, column]
@@ -79,7 +87,15 @@ def _trajectories(report: Report) -> Figure:
     return figure
 
 
-def _frequent(points: PlotPoints) -> NDArray[np.intp]:
+def axis_titles(points: PlotPoints) -> tuple[str, str]:
+    """What the two axes of the map are."""
+    if not len(points.explained):
+        return "UMAP 1 of the originals (no unit; distances mean little)", "UMAP 2"
+    first, second = points.explained
+    return f"principal axis 1 of the originals ({first:.0%} of their variance)", f"principal axis 2 ({second:.0%})"
+
+
+def frequent(points: PlotPoints) -> NDArray[np.intp]:
     """The combinations that get a colour of their own, most frequent first."""
     counts = np.bincount(np.concatenate([points.original_codes, points.target_codes]))
     return np.argsort(-counts, kind="stable")[: len(COLOURS)]
@@ -104,10 +120,7 @@ def _label(
     left: NDArray[np.object_] | tuple[Axes, ...],
     points: PlotPoints,
 ) -> None:
-    x, y = "UMAP 1 of the originals (no unit; distances mean little)", "UMAP 2"
-    if len(points.explained):
-        first, second = points.explained
-        x, y = f"principal axis 1 of the originals ({first:.0%} of their variance)", f"principal axis 2 ({second:.0%})"
+    x, y = axis_titles(points)
     for axis in bottom:
         axis.set_xlabel(x, fontsize=8)
     for axis in left:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import matplotlib
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import FixedLocator, FuncFormatter
-from matplotlib.transforms import Bbox
-from numpy.typing import NDArray
 
 from fclf.ablation import Ablation, Family, Measured, Method
 from fclf.files import atomic_write
+from fclf.report.labels import Bars, Spot, place, upright
 from fclf.report.palette import COLOURS, REST
 
 __all__ = ["draw", "figure"]
@@ -48,11 +44,6 @@ COLLAPSE = COLOURS[4]
 DPI = 120
 NEAR = 0.5
 """Gap closed from which a method is near the front."""
-RADII = (11, 13, 15, 17, 20, 26, 33, 41, 50, 60, 72, 85, 100, 120)
-"""Distances in points at which a label is tried."""
-ANGLES = tuple(math.radians(degrees) for degrees in (0, 180, 90, 270, 30, 330, 150, 210, 60, 300, 120, 240))
-LINE_FROM = 12
-"""A label farther away from its point, in points, is tied to it by a line, and so is one that is near others."""
 
 
 def draw(ablation: Ablation, path: str | Path) -> Path:
@@ -92,8 +83,8 @@ def figure(ablation: Ablation) -> Figure:
     )
     out.legend(handles=_legend(shown, ablation), loc="outside lower center", ncols=3, fontsize=9, frameon=False)
     out.draw_without_rendering()
-    _place(left, far, shown)
-    _place(right, near, near)
+    place(left, [_spot(m) for m in far], [_spot(m) for m in shown])
+    place(right, [_spot(m) for m in near])
     return out
 
 
@@ -125,8 +116,8 @@ def _point(axis: Axes, method: Method) -> None:
     axis.errorbar(
         x,
         y,
-        xerr=_error(method.measures[KEPT]),
-        yerr=_error(method.measures[GAP]),
+        xerr=upright(_error(method.measures[KEPT])),
+        yerr=upright(_error(method.measures[GAP])),
         marker=style.marker,
         color=style.colour,
         markersize=style.size,
@@ -161,75 +152,16 @@ def _legend(shown: Sequence[Method], ablation: Ablation) -> list[Line2D]:
     return entries
 
 
-def _place(axis: Axes, methods: Sequence[Method], points: Sequence[Method]) -> None:
-    """Label methods where there is room: over no marker, no other label, inside of the axes; nearest place first."""
-    scale = DPI / 72
-    centres = {m.name: axis.transData.transform((_value(m, KEPT), _value(m, GAP))) for m in points}
-    taken = [_around(centres[m.name], (11 if m.collapsed else 7) * scale) for m in points]
-    taken += [_around(place, 2 * scale) for line in axis.lines if line.get_linestyle() == "-" for place in _along(line)]
-    taken += [bar for m in points for bar in _bars(axis, m, 2 * scale)]
-    frame = axis.get_window_extent()
-    for method in sorted(methods, key=lambda m: (m.family != "cure", -centres[m.name][1], centres[m.name][0])):
-        point = (_value(method, KEPT), _value(method, GAP))
-        text = f"{_short(method)} {_decimal(method)}"
-        label = axis.annotate(text, point, xytext=(0, 0), textcoords="offset points", fontsize=8, zorder=5)
-        label.set_in_layout(False)  # the layout is settled, and labels fit in it
-        size = label.get_window_extent()
-        others = [centre for name, centre in centres.items() if name != method.name]
-        for dx, dy in _offsets(size.width / scale, size.height / scale):
-            x, y = centres[method.name] + np.array([dx, dy]) * scale
-            box = Bbox.from_bounds(x, y, size.width, size.height)
-            inside = frame.x0 <= box.x0 and box.x1 <= frame.x1 and frame.y0 <= box.y0 and box.y1 <= frame.y1
-            if inside and not any(box.padded(2 * scale).overlaps(other) for other in taken):
-                taken.append(box)
-                label.set_position((dx, dy))
-                own = _distance(box, centres[method.name])
-                if own > LINE_FROM * scale or any(_distance(box, other) < 2 * own for other in others):
-                    _tie(axis, point, centres[method.name], box)
-                break
-        else:
-            label.remove()  # no room: the table has it
-
-
-def _around(centre: NDArray[np.float64], half: float) -> Bbox:
-    return Bbox.from_extents(centre[0] - half, centre[1] - half, centre[0] + half, centre[1] + half)
-
-
-def _along(line: Line2D) -> list[NDArray[np.float64]]:
-    """Places on a line, in pixels."""
-    ends: NDArray[np.float64] = line.get_transform().transform(line.get_xydata())
-    return [a + share * (b - a) for a, b in pairwise(ends) for share in np.linspace(0, 1, 20)]
-
-
-def _bars(axis: Axes, method: Method, half: float) -> list[Bbox]:
-    """Where its error bars are, in pixels."""
-    at = np.array([_value(method, KEPT), _value(method, GAP)])
-    bars = []
-    for coordinate, measure in enumerate((KEPT, GAP)):
-        if (error := _error(method.measures[measure])) is not None:
-            ends = np.array([at, at])
-            ends[:, coordinate] += (-error[0][0], error[1][0])
-            bars.append(Bbox(axis.transData.transform(ends)).padded(half))
-    return bars
-
-
-def _distance(box: Bbox, place: NDArray[np.float64]) -> float:
-    return float(np.linalg.norm(np.clip(place, box.min, box.max) - place))
-
-
-def _tie(axis: Axes, point: tuple[float, float], centre: NDArray[np.float64], label: Bbox) -> None:
-    """Thin line from a point to the nearest place of its label."""
-    end = tuple(np.clip(centre, label.min, label.max).tolist())
-    line = {"arrowstyle": "-", "color": "#6E6E6E", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 3}
-    axis.annotate("", point, end, textcoords="figure pixels", arrowprops=line, zorder=2).set_in_layout(False)
-
-
-def _offsets(width: float, height: float) -> Iterator[tuple[float, float]]:
-    """Lower left corners of a label around its point, in points, nearest first."""
-    for radius in RADII:
-        for angle in ANGLES:
-            x, y = radius * math.cos(angle), radius * math.sin(angle)
-            yield x - width * (1 - math.cos(angle)) / 2, y - height / 2
+def _spot(method: Method) -> Spot:
+    return Spot(
+        f"{_short(method)} {_decimal(method)}",
+        _value(method, KEPT),
+        _value(method, GAP),
+        _error(method.measures[KEPT]),
+        _error(method.measures[GAP]),
+        ringed=method.collapsed,
+        first=method.family == "cure",
+    )
 
 
 def _short(method: Method) -> str:
@@ -241,10 +173,10 @@ def _decimal(method: Method) -> str:
     return f"{_value(method, SUCCESS):.2f}".removeprefix("0")
 
 
-def _error(measured: Measured) -> list[list[float]] | None:
+def _error(measured: Measured) -> Bars | None:
     if measured.value is None or measured.low is None or measured.high is None:
         return None
-    return [[max(measured.value - measured.low, 0)], [max(measured.high - measured.value, 0)]]
+    return max(measured.value - measured.low, 0), max(measured.high - measured.value, 0)
 
 
 def _value(method: Method, measure: str) -> float:

@@ -10,7 +10,7 @@ from matplotlib.image import AxesImage
 from fclf.evaluation.results import Report, Row
 from fclf.report.palette import COLOURS, DIVERGING
 
-__all__ = ["combinations", "leakage"]
+__all__ = ["COMPARED", "combinations", "leakage"]
 
 COMPARED = "shift x1"
 """The control beside the flow: what is linked in the data leaks there too."""

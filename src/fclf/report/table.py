@@ -15,6 +15,7 @@ from fclf.evaluation.spread import NEIGHBOURS
 __all__ = [
     "CAPTION",
     "COLUMNS",
+    "MEASURED",
     "MORE_COLUMNS",
     "cells",
     "details",

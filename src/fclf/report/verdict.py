@@ -42,10 +42,15 @@ def decisions_table(verdict: Verdict) -> Table:
         called = d.margin < 0
         table.add_row(
             d.name,
-            *(f"{value:.3g}" for value in (d.value, d.threshold, d.reference)),
+            *(_short(value) for value in (d.value, d.threshold, d.reference)),
             f"{d.margin:.2f}",
             d.calls if called else f"not {d.calls}",
             d.source,
             style="red" if called else None,
         )
     return table
+
+
+def _short(value: float) -> str:
+    """Three digits, and all of those of a count."""
+    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -53,7 +53,8 @@ class _Look:
 def draw(sitters: Sitters, *, size: int = SIZE) -> UInt8[np.ndarray, "n s s 3"]:
     """Draw every sitter, RGB.
 
-    The same sitter gives the same picture, whichever others are drawn beside it, on the same machine.
+    The same sitters give the same bytes on the same machine; whichever others are drawn beside one, its picture is
+    the same to one level of 255.
 
     Raises:
         InputError: if `size` is under 16 or over 512 pixels.
@@ -281,7 +282,7 @@ def _mustache(canvas: Canvas, look: _Look) -> None:
     hanging = 0.035 + 0.02 * look.f["jaw"]
     along = (both.x / reach).clamp(0, 1)
     spine = segment(both, 0.012, 0.0, reach, hanging)
-    canvas.fill(spine - thick * (1 - 0.55 * along), torch.lerp(look.hair, _colour(INK), 0.55), 0.96 * has)
+    canvas.fill(spine - thick * (1 - 0.55 * along), torch.lerp(look.hair, _colour(INK), 0.80), 0.96 * has)
 
 
 def _hair_before(canvas: Canvas, look: _Look) -> None:

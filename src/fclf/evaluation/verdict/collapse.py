@@ -32,6 +32,7 @@ __all__ = [
     "collapse_decisions",
     "collapse_signs",
     "collapsed_combinations",
+    "describe",
     "group_margins",
 ]
 
