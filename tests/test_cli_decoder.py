@@ -79,7 +79,7 @@ def test_bad_input_exits_with_2_and_says_what_to_type(made, run_dir, tmp_path, c
     }.items():
         assert run(made, tmp_path / "out", **arguments) == 2
         assert said in capsys.readouterr().err
-    assert run(made, run_dir) == 2
+    assert run(made, run_dir, images="nowhere") == 2  # before any image is looked for
     assert "holds a run already" in capsys.readouterr().err
     assert run(made, run_dir, "--resume", "--overwrite") == 2
     assert run(made, tmp_path / "out", "--size", "65") == 2

@@ -65,12 +65,13 @@ def train(
     from fclf import __version__
     from fclf.data.embeddings import EmbeddingSet
     from fclf.decoder.held_out import HeldOut, sample_sheet
-    from fclf.decoder.training import TrainingSettings, train_decoder
+    from fclf.decoder.training import TrainingSettings, check_folder, train_decoder
     from fclf.files import atomic_write, digest, write_json
 
     if resume and overwrite:
         raise InputError("--resume and --overwrite contradict each other: continue the run, or remove it.")
     settings = TrainingSettings(size=size, epochs=epochs, seed=seed)
+    check_folder(output_dir, resume=resume, overwrite=overwrite)
     data = EmbeddingSet.load(embeddings, normalize=normalize)
     say_split(data, seed)
     parts, skipped = _pairs(data.with_split(seed), images, size)

@@ -21,7 +21,7 @@ from fclf.decoder.state import NAME, Decoder
 from fclf.errors import InputError, NonFiniteLossError
 from fclf.files import atomic_write
 
-__all__ = ["Pairs", "TrainingSettings", "train_decoder"]
+__all__ = ["Pairs", "TrainingSettings", "check_folder", "train_decoder"]
 
 STATE = "training_state.pt"
 PARTS = (NAME, STATE, "decoder.json", "samples.png")
@@ -109,12 +109,36 @@ def train_decoder(
         NonFiniteLossError: if the loss stops being a number; the last good epoch stays saved.
     """
     folder = Path(folder)
+    check_folder(folder, resume=resume, overwrite=overwrite)
     run = _Run(train, val, settings, folder, fingerprint)
     if resume:
         run.restore()
     else:
-        _clear(folder, overwrite)
+        for path in _earlier(folder):
+            path.unlink()
     return run.fit(on_epoch)
+
+
+def check_folder(folder: Path, *, resume: bool = False, overwrite: bool = False) -> None:
+    """Refuse a folder that `train_decoder` would refuse, before any image is read.
+
+    Raises:
+        InputError: for a file, for an earlier run without one of the flags, and where there is none to resume.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"--output-dir {folder} is a file; name a folder.")
+    if resume and not (folder / STATE).is_file():
+        raise InputError(f"--resume: there is no run in {folder}. Leave out --resume to start one.")
+    left = _earlier(folder)
+    if left and not (resume or overwrite):
+        raise InputError(
+            f"--output-dir {folder} holds a run already ({', '.join(path.name for path in left)}). "
+            "Type --resume to continue it, --overwrite to remove it first, or name another folder."
+        )
+
+
+def _earlier(folder: Path) -> list[Path]:
+    return [folder / name for name in PARTS if (folder / name).is_file()]
 
 
 class _Run:
@@ -135,8 +159,6 @@ class _Run:
 
     def restore(self) -> None:
         path = self.folder / STATE
-        if not path.is_file():
-            raise InputError(f"--resume: there is no run in {self.folder}. Leave out --resume to start one.")
         try:
             saved = torch.load(path, weights_only=True)
             before, data = saved["settings"], saved["fingerprint"]
@@ -230,17 +252,3 @@ class _Run:
 def _rate(done: int, steps: int) -> float:
     """Share of the learning rate: a linear rise, times a cosine to zero."""
     return min(1.0, (done + 1) / min(WARM_UP, max(1, steps // 10))) * (0.5 + 0.5 * math.cos(math.pi * done / steps))
-
-
-def _clear(folder: Path, overwrite: bool) -> None:
-    """Make room for a run: an earlier one is refused, or removed when the user said so."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"--output-dir {folder} is a file; name a folder.")
-    left = [folder / name for name in PARTS if (folder / name).is_file()]
-    if left and not overwrite:
-        raise InputError(
-            f"--output-dir {folder} holds a run already ({', '.join(path.name for path in left)}). "
-            "Type --resume to continue it, --overwrite to remove it first, or name another folder."
-        )
-    for path in left:
-        path.unlink()
