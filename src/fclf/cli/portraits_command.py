@@ -80,9 +80,7 @@ def train(
         print_json(figures.model_dump())
         return
     for name, value in figures.judges.items():
-        typer.echo(
-            f"{name}: linear judge (balanced accuracy) {value:.3f}, decoded {figures.judges_decoded[name]:.3f}"
-        )
+        typer.echo(f"{name}: linear judge (balanced accuracy) {value:.3f}, decoded {figures.judges_decoded[name]:.3f}")
     typer.echo(f"Same person first among other pictures: {figures.rank1:.3f}, decoded {figures.rank1_decoded:.3f}")
     typer.echo(f"Mean absolute error {figures.pixel_error:.4f}; of the mean picture {figures.mean_picture_error:.4f}")
     typer.echo(f"Autoencoder: {output}")
