@@ -12,6 +12,7 @@ from fclf import __version__
 from fclf.cli.ablate_command import ablate
 from fclf.cli.common import note
 from fclf.cli.config_command import config_app
+from fclf.cli.decoder_command import decoder_app
 from fclf.cli.demo_command import demo
 from fclf.cli.diagnose_command import diagnose
 from fclf.cli.edit_command import edit
@@ -35,6 +36,7 @@ app = typer.Typer(
 for command in (train, evaluate, diagnose, edit, flipbook, demo, inspect, ablate):
     app.command()(command)
 app.add_typer(config_app, name="config")
+app.add_typer(decoder_app, name="decoder")
 
 
 @app.callback(invoke_without_command=True)

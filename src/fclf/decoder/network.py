@@ -45,7 +45,7 @@ class ImageDecoder(nn.Module):
         self.stages = nn.ModuleList(stages)
         self.shuffle = 4
         self.pixels = nn.Conv2d(2 * width, 3 * self.shuffle**2, 3, padding=1)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
 
     def standardise(self, z: Float[Tensor, "n d"]) -> None:
         """Take the mean and the spread of these embeddings as those of the input: a cone has a mean of .9."""
