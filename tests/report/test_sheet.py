@@ -160,6 +160,16 @@ def test_what_a_page_says_is_drawn():
         assert animation(changed)[-1].tobytes() != animation(book)[-1].tobytes(), name
 
 
+def test_people_who_become_the_same_have_one_head(monkeypatch):
+    written = []
+    monkeypatch.setattr(board.Board, "text", lambda self, at, text, *rest, **more: written.append(text))
+    for draw in (sheet, animation):
+        written.clear()
+        draw(points())
+        heads = [pair for pair in pairwise(written) if "become" in pair[0]]
+        assert heads[:2] == [("all become ", "Eyeglasses"), ("becomes ", "Smiling")]
+
+
 def test_ids_of_neighbours_are_drawn_where_they_are_not_the_source():
     book = points(collapsed=True)
     other = replace(book, flipbook_nearest_ids=np.char.replace(book.flipbook_nearest_ids, "007", "008"))
