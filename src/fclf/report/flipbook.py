@@ -95,11 +95,14 @@ def write_gif(frames: Sequence[Image.Image], path: str | Path) -> None:
 
 
 def _head(board: Board, count: int, target: str, corner: tuple[int, int], most: int) -> None:
-    """What the people below become."""
-    become = "all become " if count > 1 else "becomes "
-    board.text(corner, become, FAINT, TEXT)
+    """What the people below become; the combination alone where there is no room for more."""
+    x, y = corner
+    name, become = target.replace("+", " + "), "all become " if count > 1 else "becomes "
     indent = width(become, TEXT)
-    board.text((corner[0] + indent, corner[1]), fit(target.replace("+", " + "), most - indent, TEXT), INK, TEXT)
+    if indent + width(name, TEXT) <= most:
+        board.text(corner, become, FAINT, TEXT)
+        x, most = x + indent, most - indent
+    board.text((x, y), fit(name, most, TEXT), INK, TEXT)
 
 
 def _name(board: Board, book: int, corner: tuple[int, int]) -> None:
