@@ -89,6 +89,12 @@ def test_json_says_what_is_shown(book, images, data, capsys):
         assert (person["change"][0] == "+") == (data.attributes[row, column] == 0)
 
 
+def test_named_rows_are_shown(book, images, data, capsys):
+    two = data.ids[data.split == "test"][[9, 4]].tolist()
+    assert book("--images", images, "--flip", "Young", "--rows", two[0], "--rows", two[1], "--json") == 0
+    assert [person["id"] for person in json.loads(capsys.readouterr().out)["people"]] == two
+
+
 def test_only_rows_that_change_are_shown(book, images, capsys):
     assert book("--images", images, "--set", "Smiling=1", "--json") == 0
     assert {person["change"] for person in json.loads(capsys.readouterr().out)["people"]} == {"+Smiling"}
@@ -136,6 +142,7 @@ def test_a_decoder_and_images_are_two_strips(book, decoder, images, tmp_path):
         (["--images", "IMAGES", "--set", "Smilin=1"], "did you mean 'Smiling'?"),
         (["--images", "IMAGES", "--set", "Smiling"], "type NAME=0 or NAME=1"),
         (["--images", "IMAGES", "--set", "Smiling=1", "--flip", "Smiling"], "cannot be both set and flipped"),
+        (["--images", "IMAGES", "--rows", "nobody"], "not the name of one row"),
         (["--images", "IMAGES", "--split", "tset"], "There is no split 'tset'"),
         (["--images", "IMAGES", "--keep", "0.5"], "no operating point"),
         (["--images", "nowhere"], "Images: nowhere does not exist"),

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fclf.evaluation.choice import choose
+from fclf.errors import InputError
+from fclf.evaluation.choice import choose, choose_named
 from fclf.evaluation.edits import EditPlan, plan_edits
 
 NAMES = ("Smiling", "Young", "Male", "Eyeglasses", "Mustache")
@@ -96,3 +97,38 @@ def test_as_many_are_chosen_as_there_are_people_and_no_more(n, k, books, mode):
 def test_several_changes_at_once_count_for_all_their_attributes():
     plan = shown(labels(), books=4, mode="multi")
     assert plan.flips.any(axis=0).all(), "five attributes are shown by four edits of two or three"
+
+
+IDS = np.array([f"{i:03d}.jpg" for i in range(20)] + ["a/twice.jpg", "b/twice.jpg"])
+
+
+def test_named_rows_are_shown_once_in_their_order_with_attributes_in_turn():
+    plan = plan_edits(labels(len(IDS)), NAMES)
+    chosen = plan.take(choose_named(plan, IDS, ["007.jpg", "003", "img/012.png", "b/twice.jpg", "001.jpg", "000"]))
+    assert chosen.source.tolist() == [7, 3, 12, 21, 1, 0]
+    assert [int(np.flatnonzero(row)[0]) for row in chosen.flips] == [0, 1, 2, 3, 4, 0]
+
+
+def test_named_rows_have_the_one_edit_that_was_asked_for():
+    y = labels(len(IDS))
+    target = y.copy()
+    target[:, 3] = 1
+    plan = EditPlan(np.arange(len(IDS)), y, target)
+    without, having = (np.flatnonzero(y[:, 3] == value) for value in (0, 1))
+    assert choose_named(plan, IDS, IDS[without[[4, 2]]].tolist()).tolist() == without[[4, 2]].tolist()
+    with pytest.raises(InputError, match=f"--rows {IDS[having[0]]}: nothing would change"):
+        choose_named(plan, IDS, [str(IDS[without[0]]), str(IDS[having[0]])])
+
+
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        (["003", "nobody", "999.jpg"], "--rows nobody, 999.jpg: not the name of one row. There are 22 rows here"),
+        (["twice"], "--rows twice: not the name of one row"),
+        (["003", "003.jpg"], "a row is named twice"),
+        (["003", "003"], "a row is named twice"),
+    ],
+)
+def test_names_that_are_not_of_one_row_are_refused(wanted, said):
+    with pytest.raises(InputError, match=said.replace(".", r"\.")):
+        choose_named(plan_edits(labels(len(IDS)), NAMES), IDS, wanted)

@@ -160,6 +160,18 @@ def test_what_a_page_says_is_drawn():
         assert animation(changed)[-1].tobytes() != animation(book)[-1].tobytes(), name
 
 
+def test_people_who_become_the_same_have_one_head(monkeypatch):
+    written = []
+    monkeypatch.setattr(board.Board, "text", lambda self, at, text, *rest, **more: written.append(text))
+    sheet(points())
+    heads = [pair for pair in pairwise(written) if "become" in pair[0]]
+    assert heads == [("all become ", "Eyeglasses"), ("becomes ", "Smiling")]
+    written.clear()
+    animation(points())  # whose columns are too narrow for more than the name
+    assert written.count("Smiling") == PAGES
+    assert "becomes " not in written
+
+
 def test_ids_of_neighbours_are_drawn_where_they_are_not_the_source():
     book = points(collapsed=True)
     other = replace(book, flipbook_nearest_ids=np.char.replace(book.flipbook_nearest_ids, "007", "008"))

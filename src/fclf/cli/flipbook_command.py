@@ -48,6 +48,10 @@ def flipbook(
     images: ImagesOption = None,
     split: Annotated[str, typer.Option(help="Rows to edit and to look for neighbours among.")] = "test",
     people: Annotated[int, typer.Option(min=1, help="Rows of the sheet, different people where they are known.")] = 8,
+    rows_: Annotated[
+        list[str] | None,
+        typer.Option("--rows", metavar="ID", help="Show this row instead of chosen people; repeatable."),
+    ] = None,
     steps: Annotated[int, typer.Option(min=2, help="Columns of the sheet, at most, the source included.")] = 8,
     strength: StrengthOption = 1.0,
     keep: KeepOption = None,
@@ -76,7 +80,7 @@ def flipbook(
         )
     use_threads(threads)
     from fclf.checkpoint import Checkpoint
-    from fclf.evaluation.choice import choose
+    from fclf.evaluation.choice import choose, choose_named
     from fclf.evaluation.edits import ask_edits
     from fclf.evaluation.flipbook import flipbook as follow
     from fclf.report.flipbook import animation, sheet, write_gif, write_png
@@ -100,7 +104,7 @@ def flipbook(
         model.flow(),
         rows,
         plan,
-        choose(plan, rows.identities, people, seed),
+        choose_named(plan, rows.ids, rows_) if rows_ else choose(plan, rows.identities, people, seed),
         most=steps,
         strength=strength,
         decoder=drawing,

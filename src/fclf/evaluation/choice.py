@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Int64
 from numpy.typing import NDArray
 
+from fclf.data.labelling import stem
+from fclf.errors import InputError
 from fclf.evaluation.edits import EditPlan
 
-__all__ = ["BOOKS", "choose"]
+__all__ = ["BOOKS", "choose", "choose_named"]
 
 BOOKS = 8
 """Edits that are shown."""
@@ -43,6 +47,42 @@ def choose(plan: EditPlan, people: NDArray[np.int64] | None, books: int = BOOKS,
         choice.take(groups.pop(-best), half)
     choice.take(np.arange(len(drawn)), books)
     return order[choice.chosen]
+
+
+def choose_named(plan: EditPlan, ids: NDArray[np.str_], wanted: Sequence[str]) -> NDArray[np.intp]:
+    """Choose one edit of each of some rows, in the order of their names.
+
+    Where the plan has several of a row, one for each attribute, they are taken in turn: the first row's first, the
+    second row's second. Edits of one row may share their neighbour and be healthy, so a flipbook shows a row once.
+
+    Args:
+        plan: edits; those that change nothing are not shown.
+        ids: of the rows that the plan's sources are numbers of.
+        wanted: ids, or what stays of them without folders and extension (`labelling.stem`).
+
+    Raises:
+        InputError: for names that no row or several rows have, that are given twice, or of rows that nothing changes.
+    """
+    exact = {str(name): row for row, name in enumerate(ids)}
+    short: dict[str, list[int]] = {}
+    for name, row in exact.items():
+        short.setdefault(stem(name), []).append(row)
+    rows = {name: [exact[name]] if name in exact else short.get(stem(name), []) for name in wanted}
+    unknown = [name for name, found in rows.items() if len(found) != 1]
+    if unknown:
+        raise InputError(
+            f"--rows {', '.join(unknown)}: not the name of one row. There are {len(ids):,} rows here, such as "
+            f"{ids[0]}; --split reaches others."
+        )
+    chosen = [found[0] for found in rows.values()]
+    if len(set(chosen)) < len(wanted):
+        raise InputError(f"--rows {', '.join(wanted)}: a row is named twice; name each once.")
+    changing = plan.flips.any(axis=1)
+    edits = [np.flatnonzero(changing & (plan.source == row)) for row in chosen]
+    same = [name for name, found in zip(wanted, edits, strict=True) if not len(found)]
+    if same:
+        raise InputError(f"--rows {', '.join(same)}: nothing would change. Leave them out, or set or flip another.")
+    return np.array([found[turn % len(found)] for turn, found in enumerate(edits)])
 
 
 class _Choice:

@@ -21,7 +21,6 @@ WORD = 17
 """Height of a line that names a change."""
 STEP, HOLD = 300, 1400
 """Milliseconds that a page of the animation is shown, and its first and last one."""
-BECOME = "all become "
 
 
 def sheet(points: FlipbookPoints) -> Image.Image | None:
@@ -39,7 +38,7 @@ def sheet(points: FlipbookPoints) -> Image.Image | None:
     words += [(strip.title, SMALL, False) for strip in board.strips] + [("different neighbours", TEXT, False)]
     left = MARGIN + max(width(*word) for word in words) + 2 * GAP
     columns = [left + page * (board.cell + GAP) for page in range(board.pages)]
-    heads = {first: target for first, _, target in board.groups() if target}
+    heads = {first: (count, target) for first, count, target in board.groups() if target}
     height = board.height + APART
     top = MARGIN + 2 * LINE + APART
     below = top + board.books * height + len(heads) * HEAD
@@ -58,7 +57,7 @@ def sheet(points: FlipbookPoints) -> Image.Image | None:
     for book in range(board.books):
         board.line(y - APART // 2, MARGIN, FAINT if book in heads else BLANK)
         if book in heads:
-            _head(board, heads[book], (MARGIN, y), board.image.width - 2 * MARGIN)
+            _head(board, *heads[book], (MARGIN, y), board.image.width - 2 * MARGIN)
             y += HEAD
         _name(board, book, (MARGIN, y))
         for page, x in enumerate(columns):
@@ -95,11 +94,15 @@ def write_gif(frames: Sequence[Image.Image], path: str | Path) -> None:
         first.save(file, format="GIF", save_all=True, append_images=others, duration=times, loop=0)
 
 
-def _head(board: Board, target: str, corner: tuple[int, int], most: int) -> None:
-    """What the people below become."""
-    board.text(corner, BECOME, FAINT, TEXT)
-    indent = width(BECOME, TEXT)
-    board.text((corner[0] + indent, corner[1]), fit(target.replace("+", " + "), most - indent, TEXT), INK, TEXT)
+def _head(board: Board, count: int, target: str, corner: tuple[int, int], most: int) -> None:
+    """What the people below become; the combination alone where there is no room for more."""
+    x, y = corner
+    name, become = target.replace("+", " + "), "all become " if count > 1 else "becomes "
+    indent = width(become, TEXT)
+    if indent + width(name, TEXT) <= most:
+        board.text(corner, become, FAINT, TEXT)
+        x, most = x + indent, most - indent
+    board.text((x, y), fit(name, most, TEXT), INK, TEXT)
 
 
 def _name(board: Board, book: int, corner: tuple[int, int]) -> None:
@@ -131,7 +134,7 @@ def _frame(board: Board, page: int) -> Image.Image:
         x = MARGIN + first * column
         if target:
             board.draw.line([(x, top - HEAD - 4), (x + count * column - 2 * GAP, top - HEAD - 4)], FAINT)
-            _head(board, target, (x, top - HEAD), count * column - 2 * GAP)
+            _head(board, count, target, (x, top - HEAD), count * column - 2 * GAP)
     for book, change in enumerate(changes):
         x = MARGIN + book * column
         for line, word in enumerate(change):
