@@ -1,14 +1,17 @@
 """Drawing a report: files that open, limits that pair, a table that says what a collapse is."""
 
 import io
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 from hand_made import report, row
 from rich.console import Console
 
 from fclf.evaluation.results import MEASURES, Report
 from fclf.report import figures
+from fclf.report.matrices import combinations
 from fclf.report.table import COLUMNS, MORE_COLUMNS, cells, details, markdown, more_cells, summary, terminal
 
 
@@ -27,6 +30,38 @@ def test_paired_scatter_plots_share_their_limits():
     axes = figures._destinations(report()).axes
     assert len({(a.get_xlim(), a.get_ylim()) for a in axes}) == 1
     assert len(axes) == 4
+
+
+def many_combinations():
+    """Nearly each point has a combination of its own, with a name that is wider than the figure."""
+    found = report()
+    size = len(found.points.original_codes)
+    names = np.array([f"{'Attribute_with_a_long_name+' * 9}{i}" for i in range(2 * size)])
+    codes = {"original_codes": np.arange(size), "target_codes": size + np.arange(size), "code_names": names}
+    return replace(found, points=replace(found.points, **codes))
+
+
+def test_combinations_get_colours_where_they_are_many_of_the_points_and_only_there():
+    few, many = report(), many_combinations()
+    assert len(figures.frequent(few.points)) > 0
+    assert len(figures.frequent(many.points)) == 0
+    for found, coloured in ((few, True), (many, False)):
+        drawn = figures._destinations(found)
+        shown = [text.get_text() for text in drawn.legends[0].get_texts()]
+        assert (figures.UNCOLOURED in shown) is not coloured
+        assert all(("coloured by" in axis.get_title()) is coloured for axis in drawn.axes)
+
+
+def test_names_that_are_wider_than_the_figure_leave_room_for_what_is_drawn(tmp_path):
+    figures.draw(many_combinations(), tmp_path)  # a warning that axes have no size would be an error here
+    drawn = combinations(many_combinations())
+    drawn.savefig(io.BytesIO())
+    (axis,) = drawn.axes
+    assert axis.get_position().width > 0.4
+    assert all(text.get_text().startswith("…") for text in axis.get_yticklabels())
+    box = drawn.get_tightbbox()
+    assert box.x0 >= -0.1
+    assert box.width <= drawn.get_figwidth() + 0.2
 
 
 @pytest.mark.parametrize(("collapsed", "said"), [(["all destinations are one point"], True), ([], False)])

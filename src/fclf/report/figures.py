@@ -17,8 +17,12 @@ from fclf.report.flipbook import sheet, write_png
 from fclf.report.matrices import combinations, leakage
 from fclf.report.palette import COLOURS, REST
 
-__all__ = ["axis_titles", "draw", "frequent"]
+__all__ = ["UNCOLOURED", "axis_titles", "draw", "frequent"]
 
+UNCOLOURED = "too many combinations to colour"
+
+COLOURED = 0.2
+"""Least share of the points that have a colour."""
 START, END, PATH = "#0072B2", "#009E73", "#8C8C8C"
 
 
@@ -60,7 +64,7 @@ def _destinations(report: Report) -> Figure:
         for column, (by, codes) in enumerate((("original", points.original_codes), ("target", points.target_codes))):
             axis = axes[row, column]
             _scatter(axis, xy, codes, shown, points.code_names)
-            axis.set_title(f"{state}, coloured by {by} combination", fontsize=10)
+            axis.set_title(f"{state}, coloured by {by} combination" if len(shown) else state, fontsize=10)
     _label(axes[-1, :], axes[:, 0], points)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, fontsize=8, markerscale=2, frameon=False)
@@ -96,9 +100,13 @@ def axis_titles(points: PlotPoints) -> tuple[str, str]:
 
 
 def frequent(points: PlotPoints) -> NDArray[np.intp]:
-    """The combinations that get a colour of their own, most frequent first."""
-    counts = np.bincount(np.concatenate([points.original_codes, points.target_codes]))
-    return np.argsort(-counts, kind="stable")[: len(COLOURS)]
+    """The combinations that get a colour of their own, most frequent first.
+
+    None where they would be few of the points: with forty attributes nearly each has a combination of its own.
+    """
+    codes = np.concatenate([points.original_codes, points.target_codes])
+    most = np.argsort(-np.bincount(codes), kind="stable")[: len(COLOURS)]
+    return most if np.isin(codes, most).mean() >= COLOURED else most[:0]
 
 
 def _scatter(
@@ -109,7 +117,8 @@ def _scatter(
     names: NDArray[np.str_],
 ) -> None:
     rest = ~np.isin(codes, shown)
-    axis.scatter(xy[rest, 0], xy[rest, 1], s=7, color=REST, label="other combinations", linewidths=0)
+    kind, label = (REST, "other combinations") if len(shown) else (COLOURS[0], UNCOLOURED)
+    axis.scatter(xy[rest, 0], xy[rest, 1], s=7, color=kind, label=label, linewidths=0)
     for colour, code in zip(COLOURS, shown, strict=False):
         rows = codes == code
         axis.scatter(xy[rows, 0], xy[rows, 1], s=7, color=colour, label=str(names[code]), linewidths=0)

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from fclf.evaluation.results import Report, Row
+from fclf.report.board import fit
 from fclf.report.palette import COLOURS, DIVERGING
 
 __all__ = ["COMPARED", "combinations", "leakage"]
@@ -15,6 +16,8 @@ __all__ = ["COMPARED", "combinations", "leakage"]
 COMPARED = "shift x1"
 """The control beside the flow: what is linked in the data leaks there too."""
 MOST_COMBINATIONS = 40
+LETTERS, LONGEST = 7, 240
+"""Size of the combinations' names and how much of 576 points they may take, so that there is room for the bars."""
 
 
 def leakage(report: Report) -> Figure:
@@ -50,13 +53,13 @@ def combinations(report: Report) -> Figure:
     places = np.arange(len(order))
     axis.barh(places - 0.2, before[order], 0.4, color=COLOURS[0], label="original")
     axis.barh(places + 0.2, after[order], 0.4, color=COLOURS[1], label="target")
-    axis.set_yticks(places, [str(points.code_names[code]) for code in order], fontsize=7)
+    axis.set_yticks(places, [fit(str(points.code_names[code]), LONGEST, LETTERS) for code in order], fontsize=LETTERS)
     axis.set_ylim(len(order) - 0.4, -0.6)
     axis.set_xlabel("sampled edits", fontsize=8)
     axis.tick_params(axis="x", labelsize=8)
     known = report.metrics.combinations
-    hidden = f" (the {len(order)} most frequent are shown)" if count > len(order) else ""
-    axis.set_title(
+    hidden = f"\nthe {len(order)} most frequent are shown" if count > len(order) else ""
+    figure.suptitle(
         f"{known['evaluated']} combinations among the evaluated rows, {known['targets']} targets, "
         f"{known['possible']} possible{hidden}",
         fontsize=9,

@@ -9,7 +9,7 @@ from jaxtyping import Float64, Int64
 from matplotlib.ticker import MaxNLocator
 
 from fclf.evaluation.results import PlotPoints, Report
-from fclf.report.figures import axis_titles, frequent
+from fclf.report.figures import UNCOLOURED, axis_titles, frequent
 from fclf.report.html.markup import Child, Html, figure, join, section, tag
 
 __all__ = ["destinations", "trajectories"]
@@ -22,9 +22,6 @@ ROOM = 0.04
 
 SIZES = ((1, 3, 1.0), (4, 15, 1.8), (16, 63, 2.8), (64, 10**9, 4.0))
 """Fewest and most dots in one place, and how much wider they are drawn together."""
-
-COLOURED = 0.2
-"""Least share of the points that have a colour."""
 ONE_SIZE = (1, 10**9, 1.0)
 
 Points = Float64[np.ndarray, "n 2"]
@@ -61,17 +58,19 @@ def destinations(reports: Sequence[tuple[str, Report]]) -> Html:
     drawn, keys = [], []
     for name, report in reports:
         points = report.points
-        shown = frequent(points) if _worth_colours(points) else np.zeros(0, dtype=np.int64)
+        shown = frequent(points)
         names = [str(points.code_names[code]) for code in shown]
         key = _key(
             [
                 *((f"c{k}", text) for k, text in enumerate(names)),
-                ("other", "other combinations" if names else "too many combinations to colour"),
+                ("other", "other combinations") if names else ("c0", UNCOLOURED),
             ]
         )
         if key not in keys:
             keys.append(key)
-        before, after = "originals, by the combination they have", "destinations, by the combination asked for"
+        before, after = "originals", "destinations"
+        if names:
+            before, after = f"{before}, by the combination they have", f"{after}, by the combination asked for"
         for title, xy, codes in (
             (before, points.original, points.original_codes),
             (after, points.flowed, points.target_codes),
@@ -83,12 +82,6 @@ def destinations(reports: Sequence[tuple[str, Report]]) -> Html:
         "that combination are. A collapse leaves one large dot for each colour."
     )
     return section("Destinations", "Destinations", lead, keys, tag("div", drawn, class_="pair"))
-
-
-def _worth_colours(points: PlotPoints) -> bool:
-    """Whether the frequent combinations are many of the points: with forty attributes nearly each has its own."""
-    codes = np.concatenate([points.original_codes, points.target_codes])
-    return bool(np.isin(codes, frequent(points)).mean() >= COLOURED)
 
 
 def _limits(clouds: Iterable[Points]) -> Limits:
@@ -132,6 +125,8 @@ def _lines(paths: Float64[np.ndarray, "p t 2"], limits: Limits) -> Html:
 def _coloured(
     xy: Points, codes: Int64[np.ndarray, " n"], shown: Int64[np.ndarray, " c"], limits: Limits, *, ends: bool
 ) -> list[Html]:
+    if not len(shown):
+        return [_dots(xy, limits, "c0", 3, ends=ends)]
     rest = _dots(xy[~np.isin(codes, shown)], limits, "other", 3, ends=ends)
     return [rest, *(_dots(xy[codes == code], limits, f"c{k}", 4, ends=ends) for k, code in enumerate(shown.tolist()))]
 
