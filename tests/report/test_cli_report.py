@@ -54,6 +54,21 @@ def test_report_says_what_to_type_where_there_is_no_evaluation(tmp_path, capsys)
     assert "Evaluate again" in capsys.readouterr().err
 
 
+def test_the_only_evaluation_below_a_folder_is_found_and_one_of_several_is_not_guessed(tmp_path, capsys):
+    whole().save(tmp_path / "runs" / "a" / "evaluation")
+    assert main(["report", str(tmp_path)]) == 0
+    assert (tmp_path / "runs" / "a" / "evaluation" / "report.html").is_file()
+    for number in range(7):
+        whole().save(tmp_path / "runs" / f"b{number}")
+    capsys.readouterr()
+    assert main(["report", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "holds 8 evaluations; name one of them: " in said
+    assert str(tmp_path / "runs" / "a" / "evaluation") in said
+    assert "and 3 more" in said
+    assert not (tmp_path / "runs" / "b0" / "report.html").exists()
+
+
 def test_compare_prints_a_row_for_each_flow_and_differences_with_intervals(runs, tmp_path, capsys):
     path = tmp_path / "compare.html"
     assert main(["compare", *map(str, runs), "--output", str(path)]) == 0

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 METRICS = "transfer_metrics.json"
 """What an evaluation leaves in its folder."""
+MOST_NAMED = 5
+"""Of several evaluations where one was meant."""
 
 
 class Labels(StrEnum):
@@ -121,7 +123,7 @@ def fail_on(verdict: Verdict, names: Sequence[VerdictName]) -> None:
 
 
 def evaluation_folder(run: Path, otherwise: str) -> Path:
-    """The folder of an evaluation: this one, or `evaluation` below a run folder.
+    """The folder of an evaluation: this one, `evaluation` in a run folder, or the only one below it.
 
     Args:
         run: what was named.
@@ -132,7 +134,14 @@ def evaluation_folder(run: Path, otherwise: str) -> Path:
             return folder
     if not run.exists():
         raise InputError(f"{run} does not exist; name a run folder or the folder of an evaluation.")
-    raise InputError(f"{run} holds no {METRICS}, nor does its folder 'evaluation'. {otherwise}")
+    below = sorted(path.parent for path in run.rglob(METRICS)) if run.is_dir() else []
+    if len(below) == 1:
+        return below[0]
+    if below:
+        shown = ", ".join(str(folder) for folder in below[:MOST_NAMED])
+        others = f" and {len(below) - MOST_NAMED} more" if len(below) > MOST_NAMED else ""
+        raise InputError(f"{run} holds {len(below)} evaluations; name one of them: {shown}{others}.")
+    raise InputError(f"{run} holds no {METRICS}, nor does any folder below it. {otherwise}")
 
 
 def note(text: str) -> None:
