@@ -12,11 +12,14 @@ from matplotlib.figure import Figure
 from pages import CONTROLS, HOSTILE, PAGES, Elements, pooled, whole
 
 from fclf.evaluation.results import PlotPoints, Report
+from fclf.evaluation.verdict import judge_table
 from fclf.files import read_npz, write_npz
 from fclf.report.flipbook import sheet
 from fclf.report.html import page, write
 from fclf.report.html.chart import inline
+from fclf.report.html.front import POOLED
 from fclf.report.html.markup import Html, join, slug, table, tag
+from fclf.report.html.verdict import CLAIMS, meaning
 from fclf.report.palette import COLOURS
 
 LIMIT = 5_000_000
@@ -271,6 +274,40 @@ def test_forty_attributes_and_three_reports_with_pictures_are_small():
     assert "Attribute_number_39 to 0" in found.text
     dense = [a for a in found.named("table") if a.get("class") == "heat dense"]
     assert len(dense) == 4  # three flows and one shift
+
+
+END = "end among real embeddings"
+
+
+@pytest.mark.parametrize("missing", [[], ["gap closed"], ["recall"], ["validation loss given back"]])
+def test_healthy_claims_what_was_measured_and_says_what_is_not_known(missing):
+    verdict = whole().metrics.verdict.model_copy(update={"not_measured": missing})
+    claimed, *unknown = meaning(verdict).split("Not known, because not measured: ")
+    known = not {"gap closed", "recall"} & set(missing)
+    assert (END in claimed) is known
+    assert unknown == ([] if known else [f"whether they {END}."])
+    assert "keep the rest" in claimed
+
+
+def test_healthy_claims_nothing_where_nothing_was_measured():
+    everything = sorted(set().union(*CLAIMS.values()))
+    said = meaning(whole().metrics.verdict.model_copy(update={"not_measured": everything}))
+    assert "The edits" not in said
+    assert all(claim in said.split("Not known")[1] for claim in CLAIMS)
+
+
+def test_claims_rest_on_decisions_that_there_are():
+    made = judge_table(whole().metrics.table)
+    assert set().union(*CLAIMS.values()) <= {d.name for d in made.decisions} | set(made.not_measured)
+
+
+def test_a_gap_by_attribute_is_said_to_be_one_that_the_verdict_does_not_read():
+    assert POOLED not in Elements(page(ONE)).text
+    found = ONE[0][1].metrics
+    rows = [row.model_copy(update={"gap_closed": None, "pooled_gap_closed": 0.1}) for row in found.table]
+    assert (
+        POOLED in Elements(page([("many", replace(ONE[0][1], metrics=found.model_copy(update={"table": rows})))])).text
+    )
 
 
 def test_an_inlined_chart_follows_the_scheme_and_keeps_the_numbers_of_its_ticks():

@@ -166,6 +166,16 @@ def test_two_fingers_zoom_on_a_phone(chromium, files):
         assert seen.wrong == []
 
 
+@pytest.mark.parametrize("name", ["one", "many"])
+def test_rows_of_the_decisions_are_no_higher_on_a_phone_than_their_words_need(chromium, files, name):
+    with visit(chromium, files[name], size=PHONE) as seen:
+        heights = seen.page.locator("#verdict tbody tr").evaluate_all(
+            "rows => rows.map(row => row.getBoundingClientRect().height)"
+        )
+        assert heights
+        assert max(heights) < 120
+
+
 def test_links_lead_to_their_part_below_the_contents(chromium, files):
     with visit(chromium, files["two"], size=PHONE) as seen:
         page = seen.page

@@ -26,6 +26,10 @@ NEAR = 0.5
 """Gap closed from which a row is near the front."""
 LOWEST = -1.0
 """Below it the scale is logarithmic."""
+POOLED = (
+    "No combination has rows enough, so the gap here is that of attributes and directions. The verdict does not read "
+    "it: a flow can be called HEALTHY and still lie below the shifts here."
+)
 
 
 class Entry(NamedTuple):
@@ -97,6 +101,7 @@ def front(reports: Sequence[tuple[str, Report]]) -> Html:
         "Front",
         "The front: what is kept against how real the ends are",
         lead,
+        tag("p", POOLED, class_="warning") if pooled else None,
         tag("ul", items, class_="key"),
         tag("div", drawn, class_="pair"),
     )

@@ -100,7 +100,7 @@ def table(
         kind: class of the table.
     """
     right = set(range(1, len(head)) if numbers is None else numbers)
-    classes = [("num" if column in right else None) for column in range(len(head))]
+    classes = ["num" if column in right else "said" if column else None for column in range(len(head))]
     top = tag("tr", (tag("th", cell, scope="col", class_=kind) for cell, kind in zip(head, classes, strict=True)))
     named = list(marks)
     body = []

@@ -11,7 +11,7 @@ from fclf.evaluation.verdict.collapse import describe
 from fclf.report.html.markup import Child, Html, from_rich, join, more, section, table, tag
 from fclf.report.verdict import decisions_table
 
-__all__ = ["MEANING", "verdicts"]
+__all__ = ["CLAIMS", "MEANING", "meaning", "verdicts"]
 
 MEANING: Mapping[VerdictName, str] = {
     "COLLAPSED": "Different people are sent to the same place. The edits have lost what made each one different, so "
@@ -21,9 +21,15 @@ MEANING: Mapping[VerdictName, str] = {
     "they do under a straight shift.",
     "OFF-DISTRIBUTION": "The edits end where no real embedding is, or reach only a part of where real ones are.",
     "OVERTRAINED": "Training went on past the best epoch: the loss on rows that it did not read has risen again.",
-    "HEALTHY": "The edits show what was asked for, stay different from one another, keep the rest and end among real "
-    "embeddings. No measurement is beyond its threshold.",
 }
+"""Of every verdict but HEALTHY, whose meaning depends on what was measured."""
+CLAIMS: Mapping[str, frozenset[str]] = {
+    "show what was asked for": frozenset({"success (L)", "success (M)"}),
+    "stay different from one another": frozenset({"spread"}),
+    "keep the rest": frozenset({"kept (L)", "kept (M)"}),
+    "end among real embeddings": frozenset({"gap closed", "recall"}),
+}
+"""What HEALTHY says of the edits, and the decisions without which it cannot say so."""
 CODE = re.compile(r"(`[^`]+`|--set \S+=[^\s;]*[^\s;.,]|\(fclf \w+\))")
 
 
@@ -40,6 +46,25 @@ def verdicts(reports: Sequence[tuple[str, Report]]) -> Html:
     return section("Verdict", "Verdict", lead, tag("div", cards, class_="cards"), below)
 
 
+def meaning(verdict: Verdict) -> str:
+    """A verdict in plain words; HEALTHY claims only what was measured, and with many attributes the gap is not."""
+    if verdict.name != "HEALTHY":
+        return MEANING[verdict.name]
+    missing = frozenset(verdict.not_measured)
+    known = [claim for claim, measures in CLAIMS.items() if not measures & missing]
+    unknown = [claim for claim in CLAIMS if claim not in known]
+    said = [f"The edits {_listed(known)}."] if known else []
+    said.append("No measurement is beyond its threshold.")
+    if unknown:
+        said.append(f"Not known, because not measured: whether they {_listed(unknown)}.")
+    return " ".join(said)
+
+
+def _listed(claims: Sequence[str]) -> str:
+    *others, last = claims
+    return f"{', '.join(others)} and {last}" if others else last
+
+
 def _card(name: str | None, verdict: Verdict) -> Html:
     margin = None if verdict.margin is None else tag("span", f"margin {verdict.margin:.2f}", class_="margin")
     listed = [reason for reason in verdict.reasons if not (verdict.collapsed and reason.startswith("Collapsed: "))]
@@ -48,7 +73,7 @@ def _card(name: str | None, verdict: Verdict) -> Html:
         "article",
         None if name is None else tag("h3", name),
         tag("p", tag("strong", verdict.name, class_="word"), " ", margin),
-        tag("p", MEANING[verdict.name]),
+        tag("p", meaning(verdict)),
         tag("p", "Why", class_="label"),
         tag("ul", (tag("li", reason) for reason in listed)),
         _collapsed(verdict.collapsed) if verdict.collapsed else None,
