@@ -94,9 +94,13 @@ def test_an_interrupt_exits_with_130_and_the_run_resumes(made, run_dir, tmp_path
         os.kill(os.getpid(), signal.SIGINT)
         return epoch(self, number)
 
-    with monkeypatch.context() as patch:
-        patch.setattr(training._Run, "_train_epoch", stop)
-        assert run(made, tmp_path) == 130
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell starts behind itself
+    try:
+        with monkeypatch.context() as patch:
+            patch.setattr(training._Run, "_train_epoch", stop)
+            assert run(made, tmp_path) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert "--resume" in capsys.readouterr().err
     assert run(made, tmp_path, "--resume") == 0
     assert (tmp_path / "decoder.safetensors").read_bytes() == (run_dir / "decoder.safetensors").read_bytes()
