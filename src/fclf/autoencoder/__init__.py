@@ -1,7 +1,7 @@
 """The portrait autoencoder: portraits to unit embeddings and back."""
 
-from fclf.autoencoder.network import DIM, Encoder
-from fclf.autoencoder.portraits import WEIGHTS, embed, load_encoder, portrait_set, save
+from fclf.autoencoder.network import DIM, Encoder, embed
+from fclf.autoencoder.portraits import WEIGHTS, load_encoder, portrait_set, save
 from fclf.autoencoder.training import Autoencoder, AutoencoderSettings, train_autoencoder
 
 __all__ = [

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 
-from fclf.autoencoder.portraits import embed
+from fclf.autoencoder.network import embed
 from fclf.autoencoder.training import Autoencoder
 from fclf.data.frequencies import ATTRIBUTES
 from fclf.data.portraits import draw, sitters

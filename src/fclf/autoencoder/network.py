@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float32, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-__all__ = ["CHANNELS", "DIM", "Encoder"]
+__all__ = ["CHANNELS", "DIM", "Encoder", "embed"]
 
 DIM = 128
 CHANNELS = (24, 48, 96, 160)
 GROUPS = 8
+BATCH = 250
 SIZE = 64
 """Side of the pictures in pixels."""
 
@@ -33,3 +35,12 @@ class Encoder(nn.Module):
     def forward(self, x: Float[Tensor, "n 3 64 64"]) -> Float[Tensor, "n d"]:
         """Unit embeddings of pictures in [0, 1]."""
         return F.normalize(self.embed(self.features(2 * x - 1).flatten(1)), dim=1)
+
+
+def embed(pictures: UInt8[np.ndarray, "n 64 64 3"], encoder: Encoder) -> Float32[np.ndarray, "n d"]:
+    """Unit embeddings of portraits."""
+    x = torch.from_numpy(pictures).permute(0, 3, 1, 2)
+    with torch.inference_mode():
+        z = torch.cat([encoder(part.float().div(255)) for part in torch.split(x, BATCH)])
+    out: Float32[np.ndarray, "n d"] = z.numpy()
+    return out

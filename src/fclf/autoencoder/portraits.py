@@ -6,25 +6,23 @@ from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
-import torch
-from jaxtyping import Float32, UInt8
-from safetensors import safe_open
+from safetensors import SafetensorError
 
-from fclf.autoencoder.network import Encoder
+from fclf.autoencoder.network import Encoder, embed
 from fclf.autoencoder.training import Autoencoder
 from fclf.data.embeddings import EmbeddingSet
 from fclf.data.frequencies import ATTRIBUTES
 from fclf.data.portraits import Sitters, draw
 from fclf.decoder import Decoder
+from fclf.decoder.state import read_part
 from fclf.errors import InputError
 from fclf.files import existing_file
 
-__all__ = ["WEIGHTS", "embed", "load_encoder", "portrait_set", "save"]
+__all__ = ["WEIGHTS", "load_encoder", "portrait_set", "save"]
 
 WEIGHTS = Path(str(files("fclf.autoencoder") / "portraits.safetensors"))
 """The packaged weights: float16, encoder and decoder."""
 PREFIX = "encoder."
-BATCH = 250
 
 
 def save(model: Autoencoder, path: str | Path, about: dict[str, object] | None = None) -> None:
@@ -42,24 +40,13 @@ def load_encoder(path: str | Path = WEIGHTS) -> Encoder:
     path = existing_file(Path(path), "Portrait encoder")
     encoder = Encoder()
     try:
-        with safe_open(path, framework="pt") as file:
-            names = [name for name in file.keys() if name.startswith(PREFIX)]  # noqa: SIM118  (no mapping)
-            tensors = {name.removeprefix(PREFIX): file.get_tensor(name).float() for name in names}
-        encoder.load_state_dict(tensors)
-    except Exception as error:
+        tensors = read_part(path, PREFIX)[1]
+        encoder.load_state_dict({name: value.float() for name, value in tensors.items()})
+    except (SafetensorError, OSError, RuntimeError) as error:
         raise InputError(
             f"Portrait encoder: {path} holds none ({error}). Train one: fclf portraits train --output FILE"
         ) from error
     return encoder.eval().requires_grad_(False)
-
-
-def embed(pictures: UInt8[np.ndarray, "n 64 64 3"], encoder: Encoder) -> Float32[np.ndarray, "n d"]:
-    """Unit embeddings of portraits."""
-    x = torch.from_numpy(pictures).permute(0, 3, 1, 2)
-    with torch.inference_mode():
-        z = torch.cat([encoder(part.float().div(255)) for part in torch.split(x, BATCH)])
-    out: Float32[np.ndarray, "n d"] = z.numpy()
-    return out
 
 
 def portrait_set(people: Sitters, encoder: Encoder | None = None, *, seed: int = 0) -> EmbeddingSet:

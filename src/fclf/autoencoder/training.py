@@ -16,7 +16,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fclf.autoencoder.network import DIM, Encoder
+from fclf.autoencoder.network import DIM, Encoder, embed
 from fclf.data.portraits import Sitters, draw, sitters
 from fclf.decoder.network import ImageDecoder
 from fclf.errors import NonFiniteLossError
@@ -25,7 +25,6 @@ __all__ = ["Autoencoder", "AutoencoderSettings", "train_autoencoder"]
 
 PER_PERSON = 4
 WARM_UP = 100
-BATCH = 250
 LEARNING_RATE = 3e-3
 TEMPERATURE = 0.1
 LOGIT_SCALE = 10.0
@@ -77,14 +76,15 @@ def train_autoencoder(
     """
     settings = settings or AutoencoderSettings()
     people = sitters(settings.portraits, per_person=PER_PERSON, seed=settings.seed)
-    pictures = torch.from_numpy(draw(people)).permute(0, 3, 1, 2)
+    drawn = draw(people)
+    pictures = torch.from_numpy(drawn).permute(0, 3, 1, 2)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed)
         encoder = Encoder()
         _fit_encoder(encoder, pictures, people, settings, on_step)
         encoder.eval().requires_grad_(False)
         decoder = ImageDecoder(DIM)
-        _fit_decoder(decoder, encoder, pictures, settings, on_step)
+        _fit_decoder(decoder, encoder, pictures, torch.from_numpy(embed(drawn, encoder)), settings, on_step)
     return Autoencoder(encoder, decoder.eval().requires_grad_(False))
 
 
@@ -117,11 +117,13 @@ def _fit_encoder(
 
 
 def _fit_decoder(
-    decoder: ImageDecoder, encoder: Encoder, pictures: Tensor, settings: AutoencoderSettings, on_step: OnStep
+    decoder: ImageDecoder,
+    encoder: Encoder,
+    pictures: Tensor,
+    z: Float[Tensor, "n d"],
+    settings: AutoencoderSettings,
+    on_step: OnStep,
 ) -> None:
-    with torch.no_grad():
-        rows = torch.arange(len(pictures))
-        z = torch.cat([encoder(_batch(pictures, part)) for part in torch.split(rows, BATCH)])
     decoder.standardise(z)
 
     def losses(rows: Tensor) -> dict[str, Tensor]:

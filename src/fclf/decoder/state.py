@@ -19,7 +19,7 @@ from fclf.decoder.network import ImageDecoder
 from fclf.errors import InputError
 from fclf.files import atomic_write, existing_file
 
-__all__ = ["NAME", "Decoder"]
+__all__ = ["NAME", "Decoder", "read_part"]
 
 NAME = "decoder.safetensors"
 """Of the file in the folder of a run."""
@@ -104,10 +104,7 @@ class Decoder:
         path = Path(path)
         path = existing_file(path / NAME if (path / NAME).is_file() else path, "Decoder")
         try:
-            with safe_open(path, framework="pt") as file:
-                metadata = file.metadata() or {}
-                names = [name for name in file.keys() if name.startswith(PREFIX)]  # noqa: SIM118  (no mapping)
-                tensors = {name.removeprefix(PREFIX): file.get_tensor(name) for name in names}
+            metadata, tensors = read_part(path, PREFIX)
         except (SafetensorError, OSError) as error:
             raise InputError(
                 f"Decoder: {path} cannot be read as safetensors ({error}). It is damaged or something else; train one: "
@@ -124,6 +121,13 @@ class Decoder:
             network = ImageDecoder(**sizes)
         network.load_state_dict({name: value.float() for name, value in tensors.items()})
         return cls(network.eval().requires_grad_(False), about)
+
+
+def read_part(path: Path, prefix: str) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """The metadata of a safetensors file, and its tensors of one network, named without their prefix."""
+    with safe_open(path, framework="pt") as file:
+        names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118  (no mapping)
+        return file.metadata() or {}, {name.removeprefix(prefix): file.get_tensor(name) for name in names}
 
 
 def _header(metadata: Mapping[str, str], path: Path) -> tuple[dict[str, Any], dict[str, int]]:

@@ -42,6 +42,8 @@ class _Look:
     page: Plane
     head: Plane
     """Origin between the eyes' line and the mouth, at the middle of the face; turned and scaled with the head."""
+    scale: Tensor
+    """Of the head in its picture."""
     skin: Tensor
     hair: Tensor
 
@@ -99,7 +101,7 @@ def _look(sitters: Sitters, size: int) -> _Look:
     # Nobody greys like the next one.
     grey = (1 - has["Young"]) * (0.70 + 0.22 * f["hair_red"])
     hair = torch.lerp(hair, _colour(GREY), grey[:, None])
-    return _Look(has, f, c, page, head, skin, hair)
+    return _Look(has, f, c, page, head, scale, skin, hair)
 
 
 def _colour(rgb: tuple[float, float, float]) -> Float[Tensor, "1 3 1 1"]:
@@ -123,8 +125,12 @@ def _wheel(hue: Tensor, light: Tensor, strength: float) -> Float[Tensor, "n 3 1 
 def _ground(look: _Look, size: int) -> Canvas:
     colour = _wheel(look.c["ground_hue"], look.c["ground_light"], 0.13)
     shade = 1 - 0.12 * look.page.y - 0.10 * (look.page.x**2 + look.page.y**2)
-    pixel = 2 / size / (ZOOM * (1 + 0.09 * look.c["scale"]))
-    return Canvas(colour * shade[:, None], pixel)
+    return Canvas(colour * shade[:, None], 2 / size / look.scale)
+
+
+def _apart(look: _Look) -> Tensor:
+    """From the middle of the face to an eye."""
+    return 0.195 + 0.018 * look.f["eye_distance"]
 
 
 def _width(look: _Look) -> Tensor:
@@ -203,10 +209,9 @@ def _age(canvas: Canvas, look: _Look) -> None:
 
 def _eye_places(look: _Look) -> tuple[Plane, Tensor, Tensor]:
     """Both eyes about the origin, and their half width and half height."""
-    apart = 0.195 + 0.018 * look.f["eye_distance"]
     width = 0.096 + 0.013 * look.f["eye_size"]
     height = (0.058 + 0.010 * look.f["eye_size"]) * (1 - 0.28 * look.has["Smiling"]) * (1 - 0.08 * look.has["Male"])
-    return look.feature(0.7).mirrored().at(apart, -0.08), width, height
+    return look.feature(0.7).mirrored().at(_apart(look), -0.08), width, height
 
 
 def _eyes(canvas: Canvas, look: _Look) -> None:
@@ -226,8 +231,7 @@ def _eyes(canvas: Canvas, look: _Look) -> None:
 
 def _brows(canvas: Canvas, look: _Look) -> None:
     male = look.has["Male"]
-    apart = 0.195 + 0.018 * look.f["eye_distance"]
-    brow = look.feature(0.75).mirrored().at(apart, -0.205 + 0.016 * male - 0.01 * look.has["Smiling"])
+    brow = look.feature(0.75).mirrored().at(_apart(look), -0.205 + 0.016 * male - 0.01 * look.has["Smiling"])
     thickness = 0.014 + 0.007 * look.f["brow"] + 0.013 * male
     canvas.fill(arc(brow, 0.105, -0.036 + 0.014 * male) - thickness, look.hair * 0.55, 0.92)
 
@@ -301,7 +305,7 @@ def _hair_before(canvas: Canvas, look: _Look) -> None:
     # Sides end at the ears where hair is short.
     side = look.head.y - (-0.02 + 0.95 * long)
     shade = 1.0 + 0.16 * (look.head.x * 9 + 3 * look.head.y).sin() * (look.head.y * 6).cos()
-    canvas.fill(torch.maximum(lock, side), (look.hair[:, :, :, :] * shade[:, None]).clamp(0, 1))
+    canvas.fill(torch.maximum(lock, side), (look.hair * shade[:, None]).clamp(0, 1))
 
 
 def _glasses(canvas: Canvas, look: _Look) -> None:
@@ -315,9 +319,8 @@ def _glasses(canvas: Canvas, look: _Look) -> None:
     canvas.fill(lens, _colour((0.75, 0.85, 0.92)), 0.16 * has)
     canvas.fill(torch.maximum(segment(eye, -0.05, 0.05, 0.03, -0.06) - 0.012, lens), _colour(WHITE), 0.35 * has)
     canvas.fill(lens.abs() - (0.011 + 0.008 * (1 - style)), frame, 0.97 * has)
-    apart = 0.195 + 0.018 * look.f["eye_distance"]
     canvas.fill(
-        arc(look.feature(0.85).at(0.0, 0.0 - 0.075), (apart - wide).clamp_min(0.02), -0.02) - 0.012, frame, 0.97 * has
+        arc(look.feature(0.85).at(0.0, -0.075), (_apart(look) - wide).clamp_min(0.02), -0.02) - 0.012, frame, 0.97 * has
     )
-    temple = segment(look.feature(0.35).mirrored(), apart + wide, -0.085, _width(look) + 0.03, -0.06)
+    temple = segment(look.feature(0.35).mirrored(), _apart(look) + wide, -0.085, _width(look) + 0.03, -0.06)
     canvas.fill(temple - 0.012, frame, 0.97 * has)
