@@ -138,3 +138,15 @@ def test_gradients_of_a_step_agree_with_finite_differences(random_unit, method):
 def test_defaults_are_the_references():
     flow = Flow(network())
     assert (flow.steps, flow.step_size, flow.method) == (10, 0.1, "euler")
+
+
+def test_inputs_are_the_rows_and_their_condition_in_float32():
+    z = np.random.default_rng(0).normal(size=(5, 3))[::-1]
+    source, target = np.eye(5, 2, dtype=np.int8)[::-1], np.ones((5, 2), dtype=np.int8)
+    plain = Flow(lambda z, y: z)
+    differing = Flow(lambda z, y: z, condition_of=lambda z, source, target: target - source)
+    for flow, expected in ((plain, target), (differing, target - source)):
+        rows, condition = flow.inputs(z, source, target)
+        assert rows.dtype == condition.dtype == torch.float32
+        np.testing.assert_array_equal(rows.numpy(), z.astype(np.float32))
+        np.testing.assert_array_equal(condition.numpy(), expected)

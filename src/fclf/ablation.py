@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import torch
 
 from fclf import __version__
 from fclf.closed.leave_one_out import leave_one_out
@@ -212,10 +211,7 @@ def _config(recipe: str, overrides: Iterable[str], data: EmbeddingSet) -> Config
 def _trained(name: str, data: EmbeddingSet, config: Config, bench: Bench, on_epoch: EpochCallback | None) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         flow = train(data, config, folder, on_epoch=on_epoch).flow()
-    z, own, target = (
-        torch.from_numpy(array.astype(np.float32)) for array in (bench.sources, bench.plan.original, bench.plan.target)
-    )
-    edited: Matrix = flow.edit(z, flow.condition(z, own, target)).double().numpy()
+    edited: Matrix = flow.edit(*flow.inputs(bench.sources, bench.plan.original, bench.plan.target)).double().numpy()
     if not np.isfinite(edited).all():
         raise InputError(f"The flow of '{name}' ends at numbers that are not finite; train for fewer epochs.")
     return bench.measure(name, edited)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from fclf.checkpoint import Checkpoint
 from fclf.config import load_config
@@ -86,9 +85,7 @@ def _angles(data: EmbeddingSet, truth: PlantedTruth, checkpoints: dict[str, Chec
         goal = truth.embed(target)[test]
         ends = {name: control(z, labels[test], target[test]) for name, control in fitted.items()}
         for name, flow in flows.items():
-            rows = torch.from_numpy(z.astype(np.float32))
-            own, wanted = (torch.from_numpy(y[test].astype(np.float32)) for y in (labels, target))
-            ends[name] = flow.edit(rows, flow.condition(rows, own, wanted)).double().numpy()
+            ends[name] = flow.edit(*flow.inputs(z, labels[test], target[test])).double().numpy()
         for name, end in ends.items():
             cosine = np.clip((end * goal).sum(axis=1), -1, 1)
             found[name].append(float(np.degrees(np.arccos(cosine)).mean()))

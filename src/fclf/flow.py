@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Num
 from torch import Tensor
 
 from fclf import sphere
@@ -65,6 +66,13 @@ class Flow:
     ) -> Float[Tensor, "n c"]:
         """The `y` of `path`, `trajectory` and `edit`, computed once from each source, its attributes and its target."""
         return target if self.condition_of is None else self.condition_of(z, source, target)
+
+    def inputs(
+        self, z: Float[np.ndarray, "n d"], source: Num[np.ndarray, "n K"], target: Num[np.ndarray, "n K"]
+    ) -> tuple[Float[Tensor, "n d"], Float[Tensor, "n c"]]:
+        """The `z` and `y` of `path`, `trajectory` and `edit`, from arrays of any precision."""
+        rows, own, wanted = (torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32)) for x in (z, source, target))
+        return rows, self.condition(rows, own, wanted)
 
     def path(
         self, z: Float[Tensor, "n d"], y: Float[Tensor, "n K"], strength: float = 1.0

@@ -160,8 +160,7 @@ def edits_of(field: ChangeField, inference: InferenceConfig) -> ClosedForm:
     def edit(
         z: Float64[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"], target: Int8[np.ndarray, "n K"]
     ) -> Float64[np.ndarray, "n d"]:
-        rows, source, wanted = _tensor(z), _tensor(y), _tensor(target)
-        return flow.edit(rows, flow.condition(rows, source, wanted)).double().numpy()
+        return flow.edit(*flow.inputs(z, y, target)).double().numpy()
 
     return edit
 

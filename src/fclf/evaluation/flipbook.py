@@ -181,10 +181,8 @@ def _unit(x: Float[np.ndarray, "*n d"]) -> Float64[np.ndarray, "*n d"]:
 
 
 def _paths(flow: Flow, rows: EmbeddingSet, plan: EditPlan, strength: float) -> Float64[np.ndarray, "t b d"]:
-    z = torch.from_numpy(rows.embeddings[plan.source].astype(np.float32))
-    source, target = (torch.from_numpy(labels.astype(np.float32)) for labels in (plan.original, plan.target))
     with torch.no_grad():
-        points = list(flow.path(z, flow.condition(z, source, target), strength))
+        points = list(flow.path(*flow.inputs(rows.embeddings[plan.source], plan.original, plan.target), strength))
     return torch.stack(points).double().numpy()
 
 

@@ -143,11 +143,8 @@ def _inputs(
     flow: Flow, bench: Bench, edits: NDArray[np.intp] | slice = slice(None)
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Sources of some edits and what the field is conditioned on."""
-    z = torch.from_numpy(bench.z[bench.plan.source[edits]].astype(np.float32))
-    source, target = (
-        torch.from_numpy(labels[edits].astype(np.float32)) for labels in (bench.plan.original, bench.plan.target)
-    )
-    return z, flow.condition(z, source, target)
+    plan = bench.plan
+    return flow.inputs(bench.z[plan.source[edits]], plan.original[edits], plan.target[edits])
 
 
 def _follow(flow: Flow, bench: Bench) -> tuple[Matrix, float]:
