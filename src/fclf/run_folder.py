@@ -94,9 +94,10 @@ class RunFolder:
         for path in left:
             path.unlink()
 
-    def holds_a_run(self) -> bool:
-        """Whether a run was begun here, be it without a checkpoint yet."""
-        return bool(self._files())
+    def check_begun(self) -> None:
+        """Refuse to resume where no run was begun, be it without a checkpoint yet."""
+        if not self._files():
+            raise InputError(f"--resume: there is no run in {self.path}. Leave out --resume to start one.")
 
     def _files(self) -> list[Path]:
         return [path for pattern in PARTS for path in sorted(self.path.glob(pattern)) if path.is_file()]

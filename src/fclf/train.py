@@ -115,8 +115,8 @@ def train(
             saved = Checkpoint.load(folder.latest)
             seen.check_same(saved, config, folder.latest)
             return saved
-        if resume and not folder.holds_a_run():
-            raise InputError(f"--resume: there is no run in {folder.path}. Leave out --resume to start one.")
+        if resume:
+            folder.check_begun()
         folder.clear(overwrite or resume)  # what was stopped before it was saved left nothing to continue from
         return fit_edit(config, config.model, seen, train_rows, val_rows, folder, on_epoch)
     run = _Run(config, config.model, seen, train_rows, val_rows, folder, _device(device))
@@ -166,8 +166,7 @@ class _Run:
         """Continue from the latest checkpoint; refuse another configuration or other data."""
         path = self.folder.latest
         if not path.is_file():
-            if not self.folder.holds_a_run():
-                raise InputError(f"--resume: there is no run in {self.folder.path}. Leave out --resume to start one.")
+            self.folder.check_begun()
             return self.begin()  # it was stopped before its first checkpoint
         saved = Checkpoint.load(path)
         self.seen.check_same(saved, self.config, path)

@@ -79,6 +79,7 @@ FailOnOption = Annotated[
     typer.Option("--fail-on", metavar="VERDICT,...", help="Exit with 4 on these verdicts, such as COLLAPSED,LEAKING."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+ResumeOption = Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Remove an earlier run from the folder first.")]
 
 
@@ -142,6 +143,12 @@ def evaluation_folder(run: Path, otherwise: str) -> Path:
         others = f" and {len(below) - MOST_NAMED} more" if len(below) > MOST_NAMED else ""
         raise InputError(f"{run} holds {len(below)} evaluations; name one of them: {shown}{others}.")
     raise InputError(f"{run} holds no {METRICS}, nor does any folder below it. {otherwise}")
+
+
+def check_resume(resume: bool, overwrite: bool) -> None:
+    """Refuse a run that shall be both continued and removed."""
+    if resume and overwrite:
+        raise InputError("--resume and --overwrite contradict each other: continue the run, or remove it.")
 
 
 def note(text: str) -> None:

@@ -12,7 +12,9 @@ from fclf.cli.common import (
     EmbeddingsOption,
     JsonOption,
     OverwriteOption,
+    ResumeOption,
     ThreadsOption,
+    check_resume,
     console,
     note,
     print_json,
@@ -47,7 +49,7 @@ def train(
     output_dir: Annotated[Path, typer.Option(metavar="DIR", help="The run folder.")],
     size: Annotated[int, typer.Option(metavar="64|128", help="Side of the images in pixels.")] = 64,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the train rows.")] = 20,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
+    resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
     normalize: NormalizeOption = False,
     threads: ThreadsOption = 1,
@@ -66,10 +68,10 @@ def train(
     from fclf.data.embeddings import EmbeddingSet
     from fclf.decoder.held_out import HeldOut, sample_sheet
     from fclf.decoder.training import TrainingSettings, check_folder, train_decoder
-    from fclf.files import atomic_write, digest, write_json
+    from fclf.files import digest, write_json
+    from fclf.report.flipbook import write_png
 
-    if resume and overwrite:
-        raise InputError("--resume and --overwrite contradict each other: continue the run, or remove it.")
+    check_resume(resume, overwrite)
     settings = TrainingSettings(size=size, epochs=epochs, seed=seed)
     check_folder(output_dir, resume=resume, overwrite=overwrite)
     data = EmbeddingSet.load(embeddings, normalize=normalize)
@@ -99,8 +101,7 @@ def train(
         "versions": {"fclf": __version__, "torch": torch.__version__, "numpy": np.__version__},
         "threads": threads,
     }
-    with atomic_write(output_dir / "samples.png") as file:
-        sample_sheet(decoder, parts["train"], parts["test"]).save(file, format="PNG")
+    write_png(sample_sheet(decoder, parts["train"], parts["test"]), output_dir / "samples.png")
     write_json(output_dir / "decoder.json", report)
     if as_json:
         print_json({"output_dir": str(output_dir), **report})

@@ -33,7 +33,8 @@ def sheet(
     use_threads(threads)
     from fclf.data.frequencies import ATTRIBUTES
     from fclf.data.portraits import draw, sitters
-    from fclf.report.portraits import write
+    from fclf.report.flipbook import write_png
+    from fclf.report.portraits import sheet as arranged
 
     drawn = sitters(people, per_person=1, seed=seed)
     rows = {"as they are": draw(drawn, size=size)}
@@ -41,7 +42,7 @@ def sheet(
         flipped = drawn.attributes.copy()
         flipped[:, k] = 1 - flipped[:, k]
         rows[f"± {name}"] = draw(drawn.showing(flipped), size=size)
-    write(rows, output)
+    write_png(arranged(rows), output)
     typer.echo(f"Sheet: {output}")
 
 

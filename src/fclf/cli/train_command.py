@@ -14,7 +14,9 @@ from fclf.cli.common import (
     Labels,
     LabelsOption,
     OverwriteOption,
+    ResumeOption,
     ThreadsOption,
+    check_resume,
     print_json,
     progress_bar,
     say_split,
@@ -37,7 +39,7 @@ def train(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
+    resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
     labels: LabelsOption = Labels.binary,
     labels_from: LabelsFromOption = None,
@@ -60,8 +62,7 @@ def train(
     from fclf.evaluation.monitor import SpreadMonitor
     from fclf.train import train as train_field
 
-    if resume and overwrite:
-        raise InputError("--resume and --overwrite contradict each other: continue the run, or remove it.")
+    check_resume(resume, overwrite)
     if stop_on not in (None, "collapse"):
         raise InputError(f"--stop-on {stop_on}: training can be stopped on 'collapse' only.")
     overrides = list(set_ or [])

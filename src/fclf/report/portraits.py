@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw
 
-from fclf.files import atomic_write
 from fclf.report.board import font
 
-__all__ = ["sheet", "write"]
+__all__ = ["sheet"]
 
 MARGIN = 128
 """Pixels to the left of the pictures, for the rows' names."""
@@ -30,9 +28,3 @@ def sheet(rows: Mapping[str, UInt8[np.ndarray, "n s s 3"]]) -> Image.Image:
         strip = Image.fromarray(np.concatenate(list(pictures), axis=1))
         board.paste(strip.resize((side * len(pictures), side), Image.Resampling.LANCZOS), (MARGIN, side * number))
     return board
-
-
-def write(rows: Mapping[str, UInt8[np.ndarray, "n s s 3"]], path: Path) -> None:
-    """Write the sheet as PNG, whole or not at all."""
-    with atomic_write(path) as file:
-        sheet(rows).save(file, format="PNG")
