@@ -1,5 +1,7 @@
 """A report made by hand, for the tests of what draws and prints it."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from fclf.config import Config
@@ -37,6 +39,32 @@ def row(name="flow", collapsed=(), kept=0.9):
         collapsed=list(collapsed),
         groups=[],
         leakage=[[1.5, -0.25], [None, None]],
+    )
+
+
+BOOKS, PAGES = 3, 4
+
+
+def followed(points, collapsed, changes, targets, **pictures):
+    """The same points with three edits on four pages, in three places or, after the first page, in one."""
+    source = np.array([4, 9, 2])
+    rows = np.tile(source, (PAGES, 1))
+    if collapsed:
+        rows[1:] = 7
+    ids = np.array([f"{i:03d}.jpg" for i in range(10)])
+    return replace(
+        points,
+        flipbook_edits=np.arange(BOOKS),
+        flipbook_source=source,
+        flipbook_rows=rows,
+        flipbook_distances=np.linspace(0, 0.66, BOOKS * PAGES).reshape(PAGES, BOOKS),
+        flipbook_unique=np.array([len(set(page)) / BOOKS for page in rows.tolist()]),
+        flipbook_times=np.linspace(0, 1, PAGES),
+        flipbook_changes=np.array(changes),
+        flipbook_ids=ids[source],
+        flipbook_targets=np.array(targets),
+        flipbook_nearest_ids=ids[rows],
+        **pictures,
     )
 
 

@@ -4,14 +4,14 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
-from hand_made import report, row
+from hand_made import BOOKS, PAGES, followed, report, row
 
 from fclf.evaluation.readings import CollapsedCombination
 from fclf.evaluation.results import CellScores, GroupScores
 
 VOID = {"meta", "img", "br"}
 HOSTILE = ("<script>alert(1)</script>", "A&B \"quoted\" 'too'")
-BOOKS, PAGES, SIDE = 3, 4, 64
+SIDE = 64
 INTERVALS = {"linear.success": (0.78, 0.82), "linear.kept": (0.88, 0.92), "gap_closed": (0.6, 0.8)}
 CONTROLS = ("do nothing", "target mean", "nearest real target row", "shift x1", "affine", "held-out real")
 
@@ -77,23 +77,12 @@ def whole(names=("Smiling", "Young", "Male", "Glasses"), *, collapsed=False, pic
 
 def pictured(points, collapsed):
     """The same points with flipbooks of noise, which is what compresses worst."""
-    rows = np.tile(np.array([4, 9, 2]), (PAGES, 1))
-    if collapsed:
-        rows[1:] = 7
-    ids = np.array([f"{i:03d}.jpg" for i in range(10)])
     noise = np.random.default_rng(0).integers(0, 256, (2, BOOKS, PAGES, SIDE, SIDE, 3)).astype(np.uint8)
-    return replace(
+    return followed(
         points,
-        flipbook_edits=np.arange(BOOKS),
-        flipbook_source=np.array([4, 9, 2]),
-        flipbook_rows=rows,
-        flipbook_distances=np.linspace(0, 0.66, BOOKS * PAGES).reshape(PAGES, BOOKS),
-        flipbook_unique=np.array([len(set(page)) / BOOKS for page in rows.tolist()]),
-        flipbook_times=np.linspace(0, 1, PAGES),
-        flipbook_changes=np.array(["+Glasses", "-Young", "+Smiling"]),
-        flipbook_ids=ids[[4, 9, 2]],
-        flipbook_targets=np.array(["Glasses", "Glasses", "Smiling"]),
-        flipbook_nearest_ids=ids[rows],
+        collapsed,
+        ["+Glasses", "-Young", "+Smiling"],
+        ["Glasses", "Glasses", "Smiling"],
         flipbook_decoded=noise[0],
         flipbook_images=noise[1],
         flipbook_found=np.ones((BOOKS, PAGES), dtype=np.bool_),

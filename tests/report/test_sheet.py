@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hand_made import report
+from hand_made import BOOKS, PAGES, followed, report
 from PIL import Image
 
 from fclf.evaluation.results import Report
@@ -15,7 +15,6 @@ from fclf.report import board, figures
 from fclf.report.board import fit, width
 from fclf.report.flipbook import animation, sheet, write_gif, write_png
 
-BOOKS, PAGES = 3, 4
 SHARED = tuple(int(board.SHARED[i : i + 2], 16) for i in (1, 3, 5))
 PAPER = tuple(int(board.PAPER[i : i + 2], 16) for i in (1, 3, 5))
 BLANK = tuple(int(board.BLANK[i : i + 2], 16) for i in (1, 3, 5))
@@ -28,23 +27,12 @@ def pictures(size, seed):
 
 def points(decoded=64, images=64, collapsed=False):
     """Three edits on four pages, in three places or, after the first page, in one."""
-    rows = np.tile(np.array([4, 9, 2]), (PAGES, 1))
-    if collapsed:
-        rows[1:] = 7
-    ids = np.array([f"{i:03d}.jpg" for i in range(10)])
     none = np.zeros((0, 0, 0, 0, 3), dtype=np.uint8)
-    return replace(
+    return followed(
         report().points,
-        flipbook_edits=np.arange(BOOKS),
-        flipbook_source=np.array([4, 9, 2]),
-        flipbook_rows=rows,
-        flipbook_distances=np.linspace(0, 0.66, BOOKS * PAGES).reshape(PAGES, BOOKS),
-        flipbook_unique=np.array([len(set(page)) / BOOKS for page in rows.tolist()]),
-        flipbook_times=np.linspace(0, 1, PAGES),
-        flipbook_changes=np.array(["+Eyeglasses", "-Young", "+Smiling -Young"]),
-        flipbook_ids=ids[[4, 9, 2]],
-        flipbook_targets=np.array(["Eyeglasses", "Eyeglasses", "Smiling"]),
-        flipbook_nearest_ids=ids[rows],
+        collapsed,
+        ["+Eyeglasses", "-Young", "+Smiling -Young"],
+        ["Eyeglasses", "Eyeglasses", "Smiling"],
         flipbook_decoded=pictures(decoded, 1) if decoded else none,
         flipbook_images=pictures(images, 2) if images else none,
         flipbook_found=np.ones((BOOKS, PAGES) if images else (0, 0), dtype=np.bool_),
