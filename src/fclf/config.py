@@ -76,8 +76,10 @@ class ChangeModelConfig(Section):
     kind: Literal["change"] = "change"
     keep: Annotated[float, Field(ge=0, le=1)] = 0.5
     """From faithful (0: the distribution of real rows first) to controlled (1: other predictions held)."""
-    start: Literal["auto", "transport", "shift", "quantile", "affine"] = "auto"
-    """The closed form: the best of all on the val rows, or the named one."""
+    start: Literal["auto", "transport", "shift", "quantile", "affine", "learned"] = "auto"
+    """The closed form: the best of all on the val rows, or the named one; `learned` is transport with learned effects."""
+    effect_steps: NonNegativeInt = 0
+    """Training steps of a network of effects that differ from row to row, used where the val rows say so; 0 for none."""
     residual_steps: NonNegativeInt = 0
     """Training steps of a residual, which is used where the val rows say so; 0 for none."""
     hidden_dim: PositiveInt = 64
@@ -86,6 +88,12 @@ class ChangeModelConfig(Section):
     """Of the residual's velocities."""
     embedding_dim: PositiveInt | None = None
     """Width of the embeddings: taken from the data, and checked against them where it is given."""
+
+    @model_validator(mode="after")
+    def _has_steps_to_learn(self) -> ChangeModelConfig:
+        if self.start == "learned" and not self.effect_steps:
+            raise ValueError("start is learned, but effect_steps is 0; set model.effect_steps=1500")
+        return self
 
 
 def _model_kind(value: Any) -> str:

@@ -1,92 +1,110 @@
-"""The main job on planted data: train the specification's recipes, evaluate them, and compare with the truth."""
+"""The main job where the truth is known: the problem and the cure, trained, judged and shown on one page."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from jaxtyping import Int8
+from numpy.typing import NDArray
 
-from fclf.checkpoint import Checkpoint
+from fclf.autoencoder import WEIGHTS, embed, load_encoder, portrait_set
 from fclf.config import load_config
 from fclf.data.embeddings import EmbeddingSet
-from fclf.data.planted import Geometry, PlantedTruth, planted
+from fclf.data.planted import Geometry, planted
+from fclf.data.portraits import draw, sitters
+from fclf.decoder import Decoder
 from fclf.evaluation import Report, evaluate
-from fclf.evaluation.controls import controls
+from fclf.evaluation.bench import Matrix, Truth
 from fclf.report import figures, html
 from fclf.train import EpochCallback, train
 
-__all__ = ["RECIPES", "DemoResult", "run_demo"]
+__all__ = ["PORTRAITS", "DemoResult", "World", "planted_world", "portrait_world", "run_demo"]
 
-RECIPES = {"before": "spec, before the fixes", "fclf_config": "spec, FIX 1-3", "edit": "edit"}
-BESIDE = ("edit", "fclf_config")
-"""The cure and the problem, on one page."""
+PORTRAITS = 10_000
 EPOCHS = 30
-"""Of the specification's recipes; the recipe `edit` has none."""
+"""Of the specification's recipe; those of an edit have none."""
+PROBLEM = "fclf_config"
+TITLES = {PROBLEM: "spec, FIX 1-3", "edit": "edit", "edit_learned": "edit, learned"}
+
+
+@dataclass(frozen=True)
+class World:
+    """Embeddings of which it is known what every edit should have become."""
+
+    name: Literal["portraits", "planted"]
+    data: EmbeddingSet
+    """With a split."""
+    truth: Truth
+    """Of the test rows."""
+    cure: str
+    """The recipe that is to be healthy."""
+    decoder: Decoder | None = None
 
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo found."""
+    """What the demo found; the cure first."""
 
     reports: dict[str, Report]
-    """By recipe."""
-    angles: dict[str, float]
-    """Mean angle in degrees from each edit's end to the embedding it should have become."""
+    """By title."""
     figures: list[Path]
     page: Path
-    """The edit beside the specification's fixes."""
+    """The cure beside the problem."""
+
+
+def portrait_world(n: int = PORTRAITS, *, seed: int = 0) -> World:
+    """Draw and embed portraits; the truth is the embedding of the same person drawn with other attributes."""
+    people, encoder = sitters(n, seed=seed), load_encoder()
+    data = portrait_set(people, encoder, seed=seed)
+    shown = people.take(np.asarray(data.split) == "test")
+
+    def truth(rows: NDArray[np.intp], target: Int8[np.ndarray, "n K"]) -> Matrix:
+        return embed(draw(shown.take(rows).showing(target)), encoder).astype(np.float64)
+
+    return World("portraits", data, truth, "edit_learned", Decoder.load(WEIGHTS))
+
+
+def planted_world(geometry: Geometry = "centred", *, seed: int = 0) -> World:
+    """Plant embeddings without pictures, in one of the geometries that encoders have."""
+    data, planting = planted(geometry=geometry, seed=seed)
+    test = np.flatnonzero(np.asarray(data.split) == "test")
+
+    def truth(rows: NDArray[np.intp], target: Int8[np.ndarray, "n K"]) -> Matrix:
+        return planting.of(test[rows]).embed(target)
+
+    return World("planted", data, truth, "edit")
 
 
 def run_demo(
+    world: World,
     folder: Path,
     *,
-    geometry: Geometry = "centred",
     seed: int = 0,
     overwrite: bool = False,
     on_start: Callable[[str, int], EpochCallback] | None = None,
 ) -> DemoResult:
-    """Plant a set of embeddings, train each of `RECIPES` on it and evaluate them.
+    """Train the cure and the specification's recipe, evaluate them, and put them beside each other.
 
     Args:
-        folder: gets `planted.npz`, `report.html` and one run folder per recipe, each with its `evaluation`.
-        geometry: of the planted set.
-        seed: of the data and of training.
+        world: what to train on.
+        folder: gets the embeddings, `report.html` and one run folder per recipe, each with its `evaluation`.
+        seed: of training.
         overwrite: whether runs in the folder may be replaced.
         on_start: called with a recipe's title and number of epochs; what it returns is told of every epoch.
     """
-    data, truth = planted(geometry=geometry, seed=seed)
-    reports, checkpoints, drawn = {}, {}, []
-    for name, title in RECIPES.items():
-        epochs = [] if name == "edit" else [f"training.num_epochs={EPOCHS}"]
+    reports, drawn = {}, []
+    for name in (world.cure, PROBLEM):
+        epochs = [f"training.num_epochs={EPOCHS}"] if name == PROBLEM else []
         config = load_config(name, [*epochs, f"training.seed={seed}"])
-        on_epoch = on_start(title, EPOCHS) if on_start and epochs else None
-        checkpoints[name] = train(data, config, folder / name, overwrite=overwrite, on_epoch=on_epoch)
-        reports[name] = evaluate(checkpoints[name], data)
-        reports[name].save(folder / name / "evaluation")
-        drawn += figures.draw(reports[name], folder / name / "evaluation" / "figures")
-    data.save(folder / "planted.npz")
-    page = html.write([(RECIPES[name], reports[name]) for name in BESIDE], folder / "report.html")
-    return DemoResult(reports, _angles(data, truth, checkpoints), drawn, page)
-
-
-def _angles(data: EmbeddingSet, truth: PlantedTruth, checkpoints: dict[str, Checkpoint]) -> dict[str, float]:
-    """Angle to the truth of every test row x every attribute, for each flow and control."""
-    test = np.asarray(data.split) == "test"
-    labels = np.asarray(data.attributes)
-    z = data.embeddings[test].astype(np.float64)
-    flows = {name: checkpoint.flow() for name, checkpoint in checkpoints.items()}
-    fitted = controls(data.part("train"))
-    found: dict[str, list[float]] = {name: [] for name in (*flows, *fitted)}
-    for k in range(labels.shape[1]):
-        target = labels.copy()
-        target[:, k] = 1 - target[:, k]
-        goal = truth.embed(target)[test]
-        ends = {name: control(z, labels[test], target[test]) for name, control in fitted.items()}
-        for name, flow in flows.items():
-            ends[name] = flow.edit(*flow.inputs(z, labels[test], target[test])).double().numpy()
-        for name, end in ends.items():
-            cosine = np.clip((end * goal).sum(axis=1), -1, 1)
-            found[name].append(float(np.degrees(np.arccos(cosine)).mean()))
-    return {name: float(np.mean(values)) for name, values in found.items()}
+        on_epoch = on_start(TITLES[name], EPOCHS) if on_start else None
+        checkpoint = train(world.data, config, folder / name, overwrite=overwrite, on_epoch=on_epoch)
+        report = evaluate(checkpoint, world.data, decoder=world.decoder, truth=world.truth)
+        report.save(folder / name / "evaluation")
+        drawn += figures.draw(report, folder / name / "evaluation" / "figures")
+        reports[TITLES[name]] = report
+    world.data.save(folder / f"{world.name}.npz")
+    return DemoResult(reports, drawn, html.write(list(reports.items()), folder / "report.html"))

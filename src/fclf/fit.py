@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from fclf.checkpoint import Checkpoint, change_weights
-from fclf.closed.candidates import STARTS, closed_forms
+from fclf.closed.candidates import LEARNED, STARTS, closed_forms
 from fclf.closed.linear import ClosedForm
 from fclf.config import ChangeModelConfig, Config
 from fclf.data.embeddings import EmbeddingSet
@@ -37,7 +37,9 @@ def fit_edit(
     seen.record(folder, config, "running", "cpu", 0, 0.0)
     folder.write_config(config)
     inference = config.inference
-    parts = 3 * model.residual_steps  # of the halves, and of all rows
+    parts = 3 * (model.effect_steps + model.residual_steps)  # of the halves, and of all rows
+    if model.start == "learned" and not model.residual_steps:
+        parts = model.effect_steps
     done = 0
 
     def on_step(loss: float) -> None:
@@ -56,11 +58,27 @@ def fit_edit(
 
     start, amount, chosen = STARTS.get(model.start), 0.0, {}
     try:
-        if start is None or model.residual_steps:
+        if start is None or model.residual_steps or (model.effect_steps and start != LEARNED):
             learning = learn if model.residual_steps else None
-            choice = choose(train_rows, val_rows, keep=model.keep, seed=seed, start=start, learn=learning)
+            choice = choose(
+                train_rows,
+                val_rows,
+                keep=model.keep,
+                seed=seed,
+                start=start,
+                learn=learning,
+                effect_steps=model.effect_steps,
+                on_step=on_step,
+            )
             start, amount, chosen = choice.start, choice.amount, choice.model_dump(mode="json")
-        (form,) = closed_forms(*arrays(train_rows), keep=model.keep, seed=seed, names={start}).values()
+        (form,) = closed_forms(
+            *arrays(train_rows),
+            keep=model.keep,
+            seed=seed,
+            names={start},
+            learn_steps=model.effect_steps,
+            on_step=on_step,
+        ).values()
         residual = residual_of(form, train_rows) if amount else None
     except NonFiniteLossError:
         seen.record(folder, config, "failed", "cpu", 0, time.perf_counter() - started)

@@ -9,42 +9,58 @@ from typing import Annotated
 import typer
 
 from fclf.cli.common import OverwriteOption, Shape, ThreadsOption, console, progress_bar, use_threads
+from fclf.errors import InputError
+
+FEWEST = 1000
 
 
 def demo(
-    output_dir: Annotated[Path, typer.Option(metavar="DIR", help="Gets the data, the runs and their figures.")] = Path(
-        "results/demo"
-    ),
-    geometry: Annotated[Shape, typer.Option(help="Of the planted embeddings.")] = Shape.centred,
+    output_dir: Annotated[
+        Path, typer.Option(metavar="DIR", help="Gets the page, the embeddings, the runs and their figures.")
+    ] = Path("results/demo"),
+    portraits: Annotated[int | None, typer.Option(metavar="N", help="Portraits to draw; 10,000 if not given.")] = None,
+    geometry: Annotated[
+        Shape | None, typer.Option(help="Plant embeddings of this geometry instead of drawing portraits.")
+    ] = None,
     overwrite: OverwriteOption = False,
     threads: ThreadsOption = 1,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the people and of training.")] = 0,
 ) -> None:
-    """Train and judge the specification's recipes and the edit on planted embeddings whose true edits are known.
+    """Train and judge the cure and the problem where every true edit is known, and show them on one page.
 
-    Example: fclf demo --output-dir results/demo --geometry cone
+    Example: fclf demo --output-dir results/demo --threads 2
     """
+    if portraits is not None and geometry is not None:
+        raise InputError("--portraits and --geometry: planted embeddings have no portraits; leave one of them out.")
+    if portraits is not None and portraits < FEWEST:
+        raise InputError(f"--portraits {portraits}: too few to train and judge on; draw at least {FEWEST}.")
     use_threads(threads)
-    from fclf.demo import RECIPES, run_demo
+    from fclf.demo import PORTRAITS, planted_world, portrait_world, run_demo
+    from fclf.report.counterfactual import counterfactual_table
     from fclf.report.table import summary, terminal
     from fclf.report.verdict import verdict_lines
 
+    if geometry is None:
+        world = portrait_world(portraits or PORTRAITS, seed=seed)
+    else:
+        world = planted_world(geometry.value, seed=seed)
     with ExitStack() as bars:
         result = run_demo(
+            world,
             output_dir,
-            geometry=geometry.value,
             seed=seed,
             overwrite=overwrite,
             on_start=lambda title, epochs: bars.enter_context(progress_bar(title, epochs)),
         )
-    reports = list(result.reports.items())
-    rows = [(RECIPES[name], report.flow) for name, report in reports]
-    rows += [(row.name, row) for row in reports[0][1].metrics.table[1:]]
-    console().print(terminal(f"Planted embeddings, {geometry.value}: every test row x every attribute", rows))
-    for name, report in reports:
+    rows = [(name, report.flow) for name, report in result.reports.items()]
+    first = next(iter(result.reports.values()))
+    rows += [(row.name, row) for row in first.metrics.table[1:]]
+    what = f"{len(world.data):,} portraits" if geometry is None else f"Planted embeddings, {geometry.value}"
+    console().print(terminal(f"{what}: every test row x every attribute", rows))
+    if (table := counterfactual_table(rows)) is not None:
+        console().print(table)
+    for name, report in result.reports.items():
         for line in (*verdict_lines(report.metrics.verdict)[:2], *summary(report.metrics)):
-            typer.echo(f"{RECIPES[name]}: {line}")
-    angles = ", ".join(f"{RECIPES.get(name, name)} {angle:.1f}" for name, angle in result.angles.items())
-    typer.echo(f"Mean angle to the embedding the edit should have given, in degrees: {angles}.")
+            typer.echo(f"{name}: {line}")
     typer.echo(f"Figures: {', '.join(str(path) for path in result.figures)}")
     typer.echo(f"Report: {result.page}")

@@ -10,12 +10,14 @@ import typer
 if TYPE_CHECKING:
     from fclf.decoder import Decoder
 
+PORTRAITS = "portraits"
+"""Names the packaged decoder."""
 DecoderOption = Annotated[
     str | None,
     typer.Option(
         "--decoder",
         metavar="FILE",
-        help="Draws the edits: a file of `fclf decoder train`.",
+        help="Draws the edits: a file of `fclf decoder train`, or `portraits`.",
     ),
 ]
 ImagesOption = Annotated[
@@ -25,9 +27,10 @@ ImagesOption = Annotated[
 
 
 def decoder_of(named: str | None) -> Decoder | None:
-    """The decoder of a file."""
+    """The decoder of a file, or the packaged one of portraits."""
     if named is None:
         return None
+    from fclf.autoencoder import WEIGHTS
     from fclf.decoder import Decoder
 
-    return Decoder.load(named)
+    return Decoder.load(WEIGHTS if named == PORTRAITS else named)

@@ -10,16 +10,25 @@ import numpy as np
 from jaxtyping import Float64, Int8, Int64
 
 from fclf.closed.affine import Affine
+from fclf.closed.conditional_vae import OnStep
 from fclf.closed.linear import ClosedForm, Shift, least_squares_effects
 from fclf.closed.quantile import QuantileShift
 from fclf.closed.transport import ConditionalTransport
 
-__all__ = ["BASELINES", "PERSONAL", "STARTS", "closed_forms"]
+__all__ = ["BASELINES", "LEARNED", "PERSONAL", "STARTS", "closed_forms"]
 
-STARTS = {"shift": "shift x1", "affine": "affine", "quantile": "quantile shift", "transport": "conditional transport"}
-"""Names in a configuration, and in tables."""
 PERSONAL = "conditional transport, personal"
 """With effects that other pictures of the same person tell."""
+LEARNED = "conditional transport, learned"
+"""With effects that a network learned."""
+STARTS = {
+    "shift": "shift x1",
+    "affine": "affine",
+    "quantile": "quantile shift",
+    "transport": "conditional transport",
+    "learned": LEARNED,
+}
+"""Names in a configuration, and in tables."""
 BASELINES = (
     "shift x1",
     "shift x1.5",
@@ -39,6 +48,8 @@ def closed_forms(
     keep: float = 0.5,
     seed: int = 0,
     names: Container[str] | None = None,
+    learn_steps: int = 0,
+    on_step: OnStep | None = None,
 ) -> dict[str, ClosedForm]:
     """Fit closed forms on train rows.
 
@@ -49,6 +60,8 @@ def closed_forms(
         keep: operating point of those that have one.
         seed: of the folds.
         names: fit these only.
+        learn_steps: of the one that is learned, which is left out without any.
+        on_step: told of the loss of each of them.
     """
 
     @cache
@@ -73,4 +86,6 @@ def closed_forms(
         "conditional transport": transport,
         PERSONAL: lambda: transport().with_personal_effects(z, y, identities, seed=seed),
     }
+    if learn_steps:
+        fits[LEARNED] = lambda: transport().with_learned_effects(z, y, steps=learn_steps, seed=seed, on_step=on_step)
     return {name: fit() for name, fit in fits.items() if names is None or name in names}

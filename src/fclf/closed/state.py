@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fclf.closed.affine import Affine
+from fclf.closed.conditional_vae import ConditionalVAE, Perceptron
 from fclf.closed.linear import ClosedForm, DoNothing, Shift, TargetMean
 from fclf.closed.means import LabelMeans
 from fclf.closed.personal import PersonalEffects
@@ -23,8 +24,10 @@ KINDS: dict[str, type] = {
     for kind in (
         Affine,
         ConditionalTransport,
+        ConditionalVAE,
         DoNothing,
         LabelMeans,
+        Perceptron,
         PersonalEffects,
         QuantileShift,
         Shift,

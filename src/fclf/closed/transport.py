@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Bool, Float64, Int8, Int64
 
+from fclf.closed.conditional_vae import UNTRAINED, ConditionalVAE, OnStep
 from fclf.closed.linear import project
 from fclf.closed.means import LabelMeans
 from fclf.closed.personal import NOTHING, PersonalEffects
@@ -42,7 +43,8 @@ class ConditionalTransport:
 
     1. $x = \Pi(z + s\,\delta)$ with the displacement $\delta$ of `LabelMeans.move`: the mean and spread of the rows
        that have the target labels, interactions of attributes included; and of `PersonalEffects.move`, where it is
-       `with_personal_effects`.
+       `with_personal_effects`. Where it is `with_learned_effects`, $x = \Pi(z + \delta)$ with $\delta$ of
+       `ConditionalVAE.move` alone.
     2. $z' = \Pi(x + W_A^\top c)$: the smallest correction after which the probes read what they should. The logit of
        an edited attribute goes to the quantile of the target class that it had in its own (monotone transport), at
        least to the `floor` quantile, and beyond by as much as another classifier would see less of the correction
@@ -73,6 +75,7 @@ class ConditionalTransport:
     keep: float = 0.5
     floor: float = FLOOR
     personal: PersonalEffects = NOTHING
+    learned: ConditionalVAE = UNTRAINED
 
     @classmethod
     def fit(
@@ -132,6 +135,18 @@ class ConditionalTransport:
             return self
         return replace(self, personal=personal).calibrated(z, y, seed)
 
+    def with_learned_effects(
+        self,
+        z: Float64[np.ndarray, "n d"],
+        y: Int8[np.ndarray, "n K"],
+        *,
+        steps: int,
+        seed: int = 0,
+        on_step: OnStep | None = None,
+    ) -> ConditionalTransport:
+        """Take displacements from a network that is trained on the same train rows."""
+        return replace(self, learned=ConditionalVAE.fit(z, y, steps=steps, seed=seed, on_step=on_step))
+
     def __call__(
         self, z: Float64[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"], target: Int8[np.ndarray, "n K"]
     ) -> Float64[np.ndarray, "n d"]:
@@ -143,10 +158,7 @@ class ConditionalTransport:
             return out
         z, y, target, flips = z[rows], y[rows], target[rows], flips[rows]
         factors = np.prod(np.where(flips, self.spread[np.arange(y.shape[1]), target], 1.0), axis=1)
-        displacement = self.means.move(z, y, target, factors)
-        if self.personal.gain:
-            displacement += self.personal.move(self.means.rest(z, y), target - y)
-        x = project(z + self._at(SHARE) * displacement)
+        x = project(z + self._displacement(z, y, target, factors))
         read = x @ self.weights.T
         goals = self._goals(z, read + self.offsets, y, target)
         coefficients = np.empty_like(goals)
@@ -156,6 +168,20 @@ class ConditionalTransport:
             coefficients[mine] = self._correction(read[mine], goals[mine] - self.offsets, pattern)
         out[rows] = project(x + coefficients @ self.weights)
         return out
+
+    def _displacement(
+        self,
+        z: Float64[np.ndarray, "n d"],
+        y: Int8[np.ndarray, "n K"],
+        target: Int8[np.ndarray, "n K"],
+        factors: Float64[np.ndarray, " n"],
+    ) -> Float64[np.ndarray, "n d"]:
+        if self.learned.trained:
+            return self.learned.move(z, y, target)
+        displacement = self.means.move(z, y, target, factors)
+        if self.personal.gain:
+            displacement += self.personal.move(self.means.rest(z, y), target - y)
+        return self._at(SHARE) * displacement
 
     def _goals(
         self,

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float64, Int8
+from numpy.typing import NDArray
 
 from fclf.data.embeddings import EmbeddingSet
 from fclf.data.frequencies import ATTRIBUTES, draw_attributes, frequencies
@@ -35,6 +36,10 @@ class PlantedTruth:
     personal: Float64[np.ndarray, "K q d"]
     """How a person's factors bend each attribute's effect: nobody wears the same glasses."""
     frequencies: Float64[np.ndarray, " K"]
+
+    def of(self, rows: NDArray[np.intp]) -> PlantedTruth:
+        """The truth about some of the rows."""
+        return replace(self, base=self.base[rows], identity=self.identity[rows])
 
     def embed(self, attributes: Int8[np.ndarray, "n K"]) -> Float64[np.ndarray, "n d"]:
         r"""The same people and pictures with these attributes, $\Pi(b + \sum_k (y_k - p_k)(e_k + u P_k))$."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from fclf.data.embeddings import EmbeddingSet
 from fclf.evaluation.cells import CellBench, cell_benches
 from fclf.evaluation.edits import MIN_EDITED, MIN_REAL, EditPlan, Group, Mode, comparable_groups, plan_edits
-from fclf.evaluation.geometry import purity, silhouette
+from fclf.evaluation.geometry import angles, purity, silhouette
 from fclf.evaluation.groups import Comparison, Measured
 from fclf.evaluation.jackknife import Blocks, Statistic, divide, interval, leave_out
 from fclf.evaluation.judges import Judge, Judges, cell_shares
 from fclf.evaluation.leakage import leakage
 from fclf.evaluation.pooling import mean_defined, pool, pooled_gap
-from fclf.evaluation.results import CellScores, JudgeScores, Row
+from fclf.evaluation.results import CellScores, Counterfactual, JudgeScores, Row
 from fclf.evaluation.retrieval import Relevant, average_precision, rank_one, relevant_rows
 from fclf.evaluation.spread import distances, distinct_points, rms_spread, squares_within
 
-__all__ = ["Bench"]
+__all__ = ["Bench", "Truth"]
 
 DISTINCT_TOLERANCE = 1e-3
 """Destinations closer than this share of the real spread are the same."""
@@ -36,6 +36,8 @@ MAX_SAMPLE = 2000
 
 Matrix = Float64[np.ndarray, "n d"]
 Labels = Int8[np.ndarray, "n K"]
+Truth = Callable[[NDArray[np.intp], Labels], Matrix]
+"""Embeddings of the pictures of these evaluated rows, had they these attributes."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,12 @@ class Bench:
     codes: dict[str, NDArray[np.int64]]
     """Number of each edit's original and target combination."""
     code_rows: Labels
+    goals: Matrix | None
+    """What every edit should become; None where that is not known."""
     seed: int
 
     @classmethod
-    def build(cls, rows: EmbeddingSet, judges: Judges, mode: Mode, seed: int) -> Bench:
+    def build(cls, rows: EmbeddingSet, judges: Judges, mode: Mode, seed: int, truth: Truth | None = None) -> Bench:
         """Plan the edits of labelled rows and measure what is the same for every row of the table."""
         z, y = rows.embeddings.astype(np.float64), np.asarray(rows.attributes)
         names = rows.attribute_names
@@ -107,6 +111,7 @@ class Bench:
             sample=np.random.default_rng(seed).permutation(len(plan))[:MAX_SAMPLE],
             codes={"original": original, "target": target},
             code_rows=every,
+            goals=None if truth is None else truth(plan.source, plan.target),
             seed=seed,
         )
 
@@ -159,6 +164,8 @@ class Bench:
         if self.relevant is not None and len(self.relevant.queries):
             precision = average_precision(edited, self.z, self.plan.source, self.relevant)
             found["retrieval_map"] = self.blocks.mean(precision, number[self.relevant.queries])
+        if self.goals is not None:
+            found["counterfactual.angle"] = self.blocks.mean(angles(edited, self.goals), number)
         groups, rare = ([c.measure(edited[c.group.edits]) for c in part] for part in (self.comparisons, self.rare))
         cells = [c.measure(edited) for c in self.cells]
         kept = self._spread_kept(edited)
@@ -168,6 +175,7 @@ class Bench:
             update={
                 "movement": float(np.linalg.norm(edited - self.sources, axis=1).mean()),
                 "step_distance": step_distance,
+                "counterfactual": self._counterfactual(edited),
                 "silhouettes": self.source_silhouettes | self._silhouettes("flowed", edited[self.sample]),
                 "retrieval_queries": 0 if self.relevant is None else len(self.relevant.queries),
                 "leakage": leakage(
@@ -308,6 +316,21 @@ class Bench:
         success = mean_defined(np.stack(list(shares.values())))
         scores = JudgeScores(success=float(success[0]), worst=cells[worst], worst_cell=worst, kept=None, cells=cells)
         return scores, {"success": success, "worst": shares[worst]}
+
+    def _counterfactual(self, edited: Matrix) -> Counterfactual | None:
+        if self.goals is None:
+            return None
+        apart, flips = angles(edited, self.goals), self.plan.flips
+        alone = flips.sum(axis=1) == 1
+        return Counterfactual(
+            angle=float(apart.mean()),
+            distance=float(np.linalg.norm(edited - self.goals, axis=1).mean()),
+            angles={
+                name: float(apart[rows].mean())
+                for name, rows in zip(self.names, (flips & alone[:, None]).T, strict=True)
+                if rows.any()
+            },
+        )
 
     @cached_property
     def _parts(self) -> tuple[NDArray[np.intp], float]:

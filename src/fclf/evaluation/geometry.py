@@ -1,18 +1,26 @@
-"""The specification's own measures: movement, silhouettes and cluster purity."""
+"""Angles, and the specification's own measures: silhouettes and cluster purity."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
 from jaxtyping import Float64, Int64
 from sklearn.cluster import KMeans
 from sklearn.metrics import silhouette_score
 
+from fclf import sphere
 from fclf.evaluation.spread import distances, distinct_points
 
-__all__ = ["EQUAL", "purity", "silhouette"]
+__all__ = ["EQUAL", "angles", "purity", "silhouette"]
 
 EQUAL = 1e-6
 """Distance under which two unit vectors stored as float32 are the same point."""
+
+
+def angles(x: Float64[np.ndarray, "n d"], y: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, " n"]:
+    """Angle between unit vectors, row by row, in degrees."""
+    degrees: Float64[np.ndarray, " n"] = np.degrees(sphere.distance(torch.from_numpy(x), torch.from_numpy(y)).numpy())
+    return degrees
 
 
 def silhouette(

@@ -17,7 +17,7 @@ from fclf.data.embeddings import EmbeddingSet
 from fclf.decoder import Decoder
 from fclf.errors import InputError
 from fclf.evaluation.bands import read_bands
-from fclf.evaluation.bench import Bench, Matrix
+from fclf.evaluation.bench import Bench, Matrix, Truth
 from fclf.evaluation.checks import check_run
 from fclf.evaluation.choice import choose
 from fclf.evaluation.controls import controls
@@ -52,6 +52,7 @@ def evaluate(
     slow_controls: bool = False,
     decoder: Decoder | None = None,
     images: str | Path | None = None,
+    truth: Truth | None = None,
 ) -> Report:
     """Edit the rows of one split with a trained flow and with every control, and judge the results.
 
@@ -65,6 +66,7 @@ def evaluate(
         slow_controls: train flow matching as a control too.
         decoder: draws the edits in the flipbooks, where there is one for these embeddings.
         images: folder of images named by the rows' ids, for the nearest rows in the flipbooks.
+        truth: gives what rows of the split should become, where that is known, as of drawn pictures.
 
     Raises:
         InputError: if the data do not fit, the judge rows were used in training, or UMAP is not installed.
@@ -92,7 +94,7 @@ def evaluate(
             f"{len(rows)} rows in the split '{split}' are too few to evaluate; at least {MIN_ROWS} are needed."
         )
     train = data.part("train").labelled()
-    bench = Bench.build(rows, Judges.fit(judge_rows, seed), mode, seed)
+    bench = Bench.build(rows, Judges.fit(judge_rows, seed), mode, seed, truth)
     flow = checkpoint.flow()
     destinations, steps = _follow(flow, bench)
     book = _flipbook(flow, bench, rows, decoder, images)  # before the controls, as a folder may turn out to be empty

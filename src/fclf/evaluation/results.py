@@ -107,6 +107,17 @@ class CellScores(Model):
     """The same of all edits of the cell over their sources; none for rows that are not edits."""
 
 
+class Counterfactual(Model):
+    """How far edits end from the embedding of the same picture with the target attributes, where that is known."""
+
+    angle: float
+    """Mean, in degrees."""
+    distance: float
+    """Mean length of the chord between the two unit vectors."""
+    angles: dict[str, float]
+    """Mean angle by edited attribute, of edits of one attribute."""
+
+
 class Row(Model):
     """One row of the table: a flow or a control."""
 
@@ -165,6 +176,8 @@ class Row(Model):
     """`MEASURES` without each block, the same blocks in every row of the table: what a difference's interval needs."""
     rare: list[GroupScores] = Field(default_factory=list)
     """Groups of fewer rows than the table's measures ask for; only their spread is read, by the verdict."""
+    counterfactual: Counterfactual | None = None
+    """None where nobody knows what an edit should have become, as with photographs."""
     leakage: list[list[float | None]] | None = None
     """Mean shift of the linear judge's logits, in their standard deviations on unedited rows and in the direction
     of the edit: rows are the edited attribute, columns the judged one. None for rows that are not edits."""

@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float64, Int8
 from numpy.typing import NDArray
 
-from fclf.closed.candidates import PERSONAL, STARTS, closed_forms
+from fclf.closed.candidates import LEARNED, PERSONAL, STARTS, closed_forms
+from fclf.closed.conditional_vae import OnStep
 from fclf.closed.linear import ClosedForm
 from fclf.closed.probe import first_half
 from fclf.data.embeddings import EmbeddingSet
@@ -24,6 +25,8 @@ from fclf.evaluation.spread import distances, mean_distance_within, total_varian
 
 __all__ = ["Choice", "Trial", "arrays", "choose"]
 
+BENT = (PERSONAL, LEARNED)
+"""Forms whose effects differ from row to row, which have to earn that."""
 MIN_ROWS = 20
 """Fewest edits and real rows of a group that is compared."""
 SIMPLEST = "shift x1"
@@ -244,6 +247,8 @@ def choose(
     seed: int = 0,
     start: str | None = None,
     learn: Learn | None = None,
+    effect_steps: int = 0,
+    on_step: OnStep | None = None,
 ) -> Choice:
     r"""Choose among closed forms, and what is learned on top of them, by edits of every val row x every attribute.
 
@@ -259,7 +264,8 @@ def choose(
     pay for standing still.
 
     What is learned has to beat what it would replace by more than one jackknife standard error of the difference over
-    the val people: personal effects the best closed form, and a residual whichever of the two it starts from. And it
+    the val people: personal effects the best closed form, learned ones whichever of the two is ahead, and a residual
+    what it starts from. And it
     may not be behind in any one measure, the distance of the variance ratio to 1 included, by more than two standard
     errors and a tolerance.
 
@@ -270,6 +276,8 @@ def choose(
         seed: of the halves and the sample of val rows.
         start: consider this closed form only.
         learn: trains a residual; none is considered if absent.
+        effect_steps: of the network of `LEARNED`, which is not considered without any.
+        on_step: told of the loss of each of them.
     """
     first, second = _halves(train, seed)
     rare = sorted({name for half in (first, second) for name in _rare(half)})
@@ -284,8 +292,11 @@ def choose(
     val = val.take(np.sort(rows))
     bouts = [(_Bout.prepare(second, val), first), (_Bout.prepare(first, val), second)]
     real = float(np.mean([bout.real_success(val) for bout, _ in bouts]))
-    names = None if start is None else {start, PERSONAL} if start == STARTS["transport"] else {start}
-    forms = [closed_forms(*arrays(half), keep=keep, seed=seed, names=names) for _, half in bouts]
+    names = None if start is None else {start, *BENT} if start == STARTS["transport"] else {start}
+    forms = [
+        closed_forms(*arrays(half), keep=keep, seed=seed, names=names, learn_steps=effect_steps, on_step=on_step)
+        for _, half in bouts
+    ]
     measured: dict[str, _Scores] = {}
     scores: dict[str, Statistic] = {}
     trials: dict[str, Trial] = {}
@@ -302,11 +313,12 @@ def choose(
         return above is not None and error is not None and float(above[0]) > error and not behind
 
     for name in forms[0]:
-        if name != PERSONAL:
+        if name not in BENT or name == start:
             judge(name, [half[name] for half in forms])
     best = origin = max(trials, key=lambda name: trials[name].score)  # the first, and simplest, of equals
-    if PERSONAL in forms[0] and judge(PERSONAL, [half[PERSONAL] for half in forms], best):
-        origin = PERSONAL
+    for name in BENT:
+        if name in forms[0] and name not in trials and judge(name, [half[name] for half in forms], origin):
+            origin = name
     amounts = {origin: 0.0}
     if learn is not None:
         learned = [learn(half[origin], rows) for half, (_, rows) in zip(forms, bouts, strict=True)]

@@ -17,6 +17,7 @@ from fclf.report.html.maps import destinations, trajectories
 from fclf.report.html.markup import Html, tag
 from fclf.report.html.matrices import leakage, spread
 from fclf.report.html.tables import tables
+from fclf.report.html.truth import truth
 from fclf.report.html.verdict import verdicts
 
 __all__ = ["page", "write"]
@@ -24,6 +25,7 @@ __all__ = ["page", "write"]
 PARTS = (
     verdicts,
     flipbooks,
+    truth,
     tables,
     front,
     leakage,

@@ -10,7 +10,7 @@ from fclf.report.html.markup import Child, Html, from_rich, join, more, section,
 from fclf.report.spec import diagnoses
 from fclf.report.table import COLUMNS, MEASURED, details, summary, terminal
 
-__all__ = ["MUST_FAIL", "REAL", "tables"]
+__all__ = ["MUST_FAIL", "REAL", "mark", "tables"]
 
 MUST_FAIL: Mapping[str, str] = {
     "do nothing": "it shows no target",
@@ -58,7 +58,7 @@ def _table(reports: Sequence[tuple[str, Report]]) -> Html:
     metrics = reports[0][1].metrics
     title = f"{metrics.rows['edits']} edits of {metrics.rows['evaluated']} {metrics.split} rows, mode {metrics.mode}"
     first = [_named(name, row, flow=number < len(flows)) for number, (name, row) in enumerate(rows)]
-    marks = [_mark(row, flow=number < len(flows)) for number, (_, row) in enumerate(rows)]
+    marks = [mark(row, flow=number < len(flows)) for number, (_, row) in enumerate(rows)]
     return from_rich(terminal(title, rows), first=first, marks=marks)
 
 
@@ -73,7 +73,8 @@ def _named(name: str, row: Row, *, flow: bool) -> Html:
     return join(name, tags)
 
 
-def _mark(row: Row, *, flow: bool) -> str:
+def mark(row: Row, *, flow: bool) -> str:
+    """Classes of a row of a table: a flow, what the verdict's rule calls collapsed."""
     return " ".join(word for word, on in (("flow", flow), ("called", bool(row.collapsed))) if on)
 
 
