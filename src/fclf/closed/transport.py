@@ -19,6 +19,8 @@ __all__ = ["ConditionalTransport"]
 
 FLOOR = 0.15
 """Quantile of the target class below which no edited row's own logit stays."""
+LEARNED_FLOOR = 0.05
+"""The same where effects are learned: they bring what a row needs, and the floor only catches what falls short."""
 QUANTILES = 1001
 SHARE = (0.85, 0.74, 0.6)
 """Share of the displacement that is taken, at keep 0, 0.5 and 1."""
@@ -44,7 +46,7 @@ class ConditionalTransport:
     1. $x = \Pi(z + s\,\delta)$ with the displacement $\delta$ of `LabelMeans.move`: the mean and spread of the rows
        that have the target labels, interactions of attributes included; and of `PersonalEffects.move`, where it is
        `with_personal_effects`. Where it is `with_learned_effects`, $x = \Pi(z + \delta)$ with $\delta$ of
-       `ConditionalVAE.move` alone.
+       `ConditionalVAE.move` alone, and an edited logit is only brought to the floor where it falls short of it.
     2. $z' = \Pi(x + W_A^\top c)$: the smallest correction after which the probes read what they should. The logit of
        an edited attribute goes to the quantile of the target class that it had in its own (monotone transport), at
        least to the `floor` quantile, and beyond by as much as another classifier would see less of the correction
@@ -145,7 +147,8 @@ class ConditionalTransport:
         on_step: OnStep | None = None,
     ) -> ConditionalTransport:
         """Take displacements from a network that is trained on the same train rows."""
-        return replace(self, learned=ConditionalVAE.fit(z, y, steps=steps, seed=seed, on_step=on_step))
+        learned = ConditionalVAE.fit(z, y, steps=steps, seed=seed, on_step=on_step)
+        return replace(self, learned=learned, floor=min(self.floor, LEARNED_FLOOR))
 
     def __call__(
         self, z: Float64[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"], target: Int8[np.ndarray, "n K"]
@@ -199,12 +202,14 @@ class ConditionalTransport:
             for value in (0, 1):
                 rows = (y[:, k] == 1 - value) & (target[:, k] == value)
                 own, other = self.quantiles[k, 1 - value], self.quantiles[k, value]
-                carried = transport(before[rows, k], own, other)
+                further = np.maximum if value else np.minimum
                 least = np.quantile(other, self.floor if value else 1 - self.floor)
-                goal = np.maximum(carried, least) if value else np.minimum(carried, least)
-                short = goal - moved[rows, k]
+                if self.learned.trained:
+                    goals[rows, k] = further(moved[rows, k], least)
+                    continue
+                goal = further(transport(before[rows, k], own, other), least)
                 push = self._at(PUSH) * (1 / self.reliability[k] - 1)
-                goals[rows, k] = goal + push * (np.maximum if value else np.minimum)(short, 0)
+                goals[rows, k] = goal + push * further(goal - moved[rows, k], 0)
         return goals
 
     def _at(self, points: tuple[float, float, float]) -> float:
