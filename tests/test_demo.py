@@ -77,7 +77,7 @@ def test_everything_is_written_where_it_says(result):
     assert (folder / "portraits.npz").is_file()
     page = found.page.read_text(encoding="utf-8")
     assert found.page == folder / "report.html"
-    for words in ("HEALTHY", "COLLAPSED", "Beside the truth", "data:image/webp"):
+    for words in ("HEALTHY", "COLLAPSED", "Beside the truth", "data:image/jpeg"):
         assert words in page
     assert all(report.points.flipbook_decoded.size for report in found.reports.values())
     assert found.page.stat().st_size < 5_000_000
