@@ -246,6 +246,7 @@ class ConditionalTransport:
         male), moving it alone would take many times the length that it takes by itself, and the spread with it. Then
         the others are held less: the ridge is doubled until no edit is longer than `DETOUR` of its own.
         """
+        gram = gram.astype(np.float64)  # small, and its inverse is not to be had in less
         ridge, own = self._at(RIDGE) * np.diag(gram) * held, np.flatnonzero(~held)
         for _ in range(MOST_DOUBLINGS):
             inverse = np.linalg.inv(gram + np.diag(ridge))
