@@ -18,11 +18,11 @@ from fclf.closed.state import from_arrays, to_arrays
 
 __all__ = ["ChangeField", "ChangeResidual", "TargetField"]
 
-CHUNK = 4096
+CHUNK = 1024
 """Rows of which a start is asked at a time, so that what it needs stays small."""
 
-FARTHEST = 1.5
-"""Largest angle in radians of a destination; a quarter of a turn takes forever along a heading that is fixed."""
+FARTHEST = math.cos(1.5)
+"""Least cosine with a destination; a quarter of a turn takes forever along a heading that is fixed."""
 
 
 class TargetField(nn.Module):
@@ -102,13 +102,15 @@ class ChangeField(nn.Module):
         out = torch.empty(len(z), z.shape[1] + target.shape[1], dtype=z.dtype)
         for first in range(0, len(z), CHUNK):
             rows = slice(first, first + CHUNK)
-            ends = torch.from_numpy(start(begin[rows].numpy(), labels[rows], wanted[rows]))
-            toward = sphere.log(begin[rows], ends)
-            angle = torch.linalg.vector_norm(toward, dim=1, keepdim=True)
-            rate = torch.asinh(torch.tan(angle.clamp_max(FARTHEST))) / angle.clamp_min(torch.finfo(angle.dtype).tiny)
+            x = begin[rows]
+            end = torch.from_numpy(start(x.numpy(), labels[rows], wanted[rows]))
+            cosine = torch.einsum("nd,nd->n", x, end)[:, None]
+            side = torch.addcmul(end, x, cosine, value=-1)  # of length sin(phi), tangent at x
+            sine = torch.linalg.vector_norm(side, dim=1, keepdim=True)
+            tangent = torch.where(cosine > FARTHEST, sine / cosine.clamp_min(FARTHEST), 1 / FARTHEST)
+            rate = torch.asinh(tangent) / sine.clamp_min(torch.finfo(sine.dtype).tiny)
             rate[(labels[rows] == wanted[rows]).all(axis=1)] = 0
-            torch.mul(toward, rate, out=toward)
-            out[rows, : z.shape[1]] = toward
+            torch.mul(side, rate, out=out[rows, : z.shape[1]])
         out[:, z.shape[1] :] = (target - source).cpu()
         return out.to(z.device)
 
@@ -131,11 +133,11 @@ class ChangeField(nn.Module):
             return None
         heading = c[:, : z.shape[1]]
         rate = torch.linalg.vector_norm(heading, dim=1, keepdim=True)
-        unit = heading / rate.clamp_min(torch.finfo(rate.dtype).tiny)
 
         def at(time: float) -> Float[Tensor, "n d"]:
             angle = 2 * torch.atan(torch.tanh(rate * (time / 2)))
-            return sphere.project(torch.addcmul(torch.cos(angle) * z, torch.sin(angle), unit))
+            amount = torch.sin(angle) / rate.clamp_min(torch.finfo(rate.dtype).tiny)
+            return sphere.project(torch.addcmul(torch.cos(angle) * z, amount, heading))
 
         return at
 

@@ -97,7 +97,7 @@ class Flow:
         return Trajectory(points, times)
 
     def edit(
-        self, z: Float[Tensor, "n d"], y: Float[Tensor, "n K"], strength: float = 1.0, batch_size: int = 8192
+        self, z: Float[Tensor, "n d"], y: Float[Tensor, "n K"], strength: float = 1.0, batch_size: int = 2048
     ) -> Float[Tensor, "n d"]:
         """Destinations only, without gradients and a batch at a time, so that memory does not grow with n."""
         out = torch.empty_like(z)

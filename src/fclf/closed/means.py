@@ -95,5 +95,6 @@ class LabelMeans:
         """
         before, after = self.features(y), self.features(target)
         scale = np.asarray(spread) * np.exp((after - before) @ self.log_variance / 2)
-        mean = before @ self.coefficients
-        return (after - before) @ self.coefficients + (scale - 1)[:, None] * (z - mean)
+        displacement: Float64[np.ndarray, "n d"] = (after - scale[:, None] * before) @ self.coefficients
+        displacement += (scale - 1)[:, None] * z
+        return displacement
