@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from fclf.checkpoint import Checkpoint
 from fclf.config import ChangeModelConfig, Config, ModelConfig, TrainingConfig
 from fclf.data.embeddings import EmbeddingSet
-from fclf.data.targets import flip_attributes
+from fclf.data.targets import combination_codes, flip_attributes
 from fclf.errors import InputError, NonFiniteLossError, VerdictError
 from fclf.evaluation.calibration import SilhouetteCalibration
-from fclf.field import TargetField
+from fclf.field import SharedPass, TargetField
 from fclf.fit import EpochCallback, fit_edit
 from fclf.flow import step
 from fclf.losses.objective import Losses, Objective, Rollout
@@ -147,7 +147,7 @@ class _Run:
         settings = config.training
         self.field = TargetField(seen.dim, len(seen.names), hidden_dim=model.hidden_dim, seed=settings.seed).to(device)
         self.objective = Objective(config.loss, (self.train_rows.z, self.train_rows.y))
-        self.optimizer = torch.optim.Adam(self.field.parameters(), lr=settings.learning_rate)
+        self.optimizer = torch.optim.Adam(self.field.parameters(), lr=settings.learning_rate, fused=True)
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.history: list[dict[str, float]] = []
         silhouette = config.inference.silhouette_by_target
@@ -231,7 +231,7 @@ class _Run:
             norm = nn.utils.clip_grad_norm_(self.field.parameters(), settings.gradient_clip)
             self.optimizer.step()
             movement = torch.linalg.vector_norm(rollout.end.detach() - rollout.start, dim=1).mean()
-            prototypes = float(len(torch.unique(rollout.targets, dim=0)))
+            prototypes = int(combination_codes(rollout.targets).max()) + 1
             _add(sums, losses, {"gradient_norm": norm, "movement": movement, "num_prototypes": prototypes})
         return {name: value / len(batches) for name, value in sums.items()} | {"learning_rate": rate}
 
@@ -264,12 +264,14 @@ class _Run:
             min_flips=settings.min_flips,
             max_flips=settings.max_flips,
         )
-        return Rollout(data.z[rows], targets, self.field, self._carry, generator, self.field.training)
+        field = SharedPass(self.field, getattr(torch, settings.precision))
 
-    def _carry(self, z: Tensor, targets: Tensor) -> Tensor:
-        for _ in range(self.config.training.rollout_steps):
-            z = step(self.field, z, targets, self.config.training.alpha)
-        return z
+        def carry(z: Tensor, targets: Tensor) -> Tensor:
+            for _ in range(settings.rollout_steps):
+                z = step(field, z, targets, settings.alpha)
+            return z
+
+        return Rollout(data.z[rows], targets, field, carry, generator, self.field.training)
 
     def _check_bounded(self, losses: Losses, epoch: int) -> None:
         """Stop where the loss is not finite or has exploded, and name the term that did it."""

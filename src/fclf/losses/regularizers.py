@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -33,8 +33,8 @@ def squared_distance(
 class JacobianProbe:
     r"""Two independent random directions and what the Jacobian $J = \partial v/\partial z$ makes of them.
 
-    Everything below is estimated from these two forward-mode products, each about two field passes, whatever d:
-    the exact divergence takes d of them, and central differences 2d field passes.
+    Everything below is estimated from these two forward-mode products, whatever d: the exact divergence takes d of
+    them, and central differences 2d field passes.
     """
 
     u: Float[Tensor, "n d"]
@@ -44,17 +44,42 @@ class JacobianProbe:
     jw: Float[Tensor, "n d"]
 
 
+@runtime_checkable
+class ForwardMode(Protocol):
+    """A field that has its own forward mode, such as `fclf.field.TargetField`."""
+
+    def with_products(self, z: Tensor, y: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """Velocity (n, d), and products (k, m, d) of the Jacobian of the first m rows with k directions each."""
+        ...
+
+
 def probe_jacobian(
-    field: VectorField, z: Float[Tensor, "n d"], y: Float[Tensor, "n K"], generator: torch.Generator
+    field: VectorField,
+    z: Float[Tensor, "n d"],
+    y: Float[Tensor, "n K"],
+    generator: torch.Generator,
+    share: float = 1.0,
 ) -> JacobianProbe:
     """Multiply two random directions per row by the Jacobian of the field, in forward mode.
 
-    Gradients flow through the products to the field's parameters. `generator` is on the CPU.
+    Gradients flow through the products to the field's parameters.
+
+    Args:
+        field: one with `ForwardMode` is asked once for everything, and any other once a direction.
+        z: embeddings; in random order if `share` is below 1.
+        y: target attributes.
+        generator: on the CPU.
+        share: of the rows, at least one, from the first on. Rows in random order make the first ones a uniform sample,
+            so a mean over them is unbiased for the mean over all.
     """
-    u, w = (torch.randn(z.shape, generator=generator, dtype=z.dtype).to(z.device) for _ in range(2))
+    m = max(1, round(share * len(z)))
+    directions = torch.randn((2, m, z.shape[1]), generator=generator, dtype=z.dtype).to(z.device)
+    u, w = directions
+    if isinstance(field, ForwardMode):
+        return JacobianProbe(u, w, *field.with_products(z, y, directions)[1])
 
     def product(direction: Tensor) -> Tensor:
-        return torch.func.jvp(lambda x: field(x, y), (z,), (direction,))[1]
+        return torch.func.jvp(lambda x: field(x, y[:m]), (z[:m],), (direction,))[1]
 
     return JacobianProbe(u, w, product(u), product(w))
 
