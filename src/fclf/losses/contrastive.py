@@ -101,7 +101,7 @@ class _PairwiseInfoNCE(torch.autograd.Function):
     """Value and gradient from one matrix of similarities and one exponential.
 
     The gradient of the logits is the difference of two softmaxes, G, and that of the rows (G + G^T) z / temperature:
-    one matrix product, where that of `z @ z.T` takes two. Masks are numbers, as those of truth values are slow on a CPU.
+    one matrix product, where that of `z @ z.T` takes two. Masks are numbers, as truth values are slow on a CPU.
     """
 
     @staticmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -18,7 +18,7 @@ from fclf.losses.contrastive import agreement, pairwise_infonce, pairwise_mse, p
 from fclf.losses.prototypes import BatchPrototypes, MovingAveragePrototypes, PrototypeSource, RealPrototypes
 from fclf.losses.regularizers import curl, divergence, probe_jacobian, smoothness, squared_distance
 
-__all__ = ["Losses", "Objective", "Rollout"]
+__all__ = ["Losses", "Objective", "Rollout", "numbers"]
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,10 @@ class Losses:
     terms: dict[str, Float[Tensor, ""]]
     weights: dict[str, float] = field(default_factory=dict)
 
+    def values(self) -> dict[str, float]:
+        """The total as `loss`, and each term, fetched from the device at once."""
+        return numbers({"loss": self.total, **self.terms})
+
     def largest(self) -> str:
         """The term that weighs most, a term that is not finite first."""
 
@@ -55,6 +59,12 @@ class Losses:
             return value if value < torch.inf else torch.inf  # NaN counts as infinite
 
         return max(self.terms, key=size)
+
+
+def numbers(scalars: Mapping[str, Tensor]) -> dict[str, float]:
+    """Fetch scalars from the device together, as each fetch waits for it."""
+    found = torch.stack([value.detach().to(torch.float32) for value in scalars.values()]).tolist()
+    return dict(zip(scalars, found, strict=True))
 
 
 Term = Callable[[Rollout], Tensor]

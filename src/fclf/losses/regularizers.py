@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from fclf.flow import VectorField
 
@@ -25,8 +27,9 @@ def squared_distance(
     With `reduction="mean"` the squares are averaged over dimensions instead of summed, as in the reference: 1/d
     of the above, so that an identity weight of 1.0 at d = 512 weighs the squared distance by 0.002.
     """
-    squares = (x - y).square()
-    return squares.sum(dim=-1).mean() if reduction == "sum" else squares.mean()
+    if reduction == "mean":
+        return functional.mse_loss(x, y)
+    return functional.mse_loss(x, y, reduction="sum") / len(x)
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class JacobianProbe:
     """
 
     u: Float[Tensor, "n d"]
-    """Standard normal, as is `w`: $\\mathbb{E}[u u^\\top] = I$."""
+    """Entries of 1 and -1, as likely, as those of `w`: $\\mathbb{E}[u u^\\top] = I$."""
     w: Float[Tensor, "n d"]
     ju: Float[Tensor, "n d"]
     jw: Float[Tensor, "n d"]
@@ -73,7 +76,7 @@ def probe_jacobian(
             so a mean over them is unbiased for the mean over all.
     """
     m = max(1, round(share * len(z)))
-    directions = torch.randn((2, m, z.shape[1]), generator=generator, dtype=z.dtype).to(z.device)
+    directions = _random_signs((2, m, z.shape[1]), generator).to(z)
     u, w = directions
     if isinstance(field, ForwardMode):
         return JacobianProbe(u, w, *field.with_products(z, y, directions)[1])
@@ -82,6 +85,17 @@ def probe_jacobian(
         return torch.func.jvp(lambda x: field(x, y[:m]), (z[:m],), (direction,))[1]
 
     return JacobianProbe(u, w, product(u), product(w))
+
+
+def _random_signs(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """Entries of 1 and -1, eight from each random byte: a tenth of the time of normal ones, and estimates vary less."""
+    count = math.prod(shape)
+    words = torch.randint(-(2**63), 2**63 - 1, (-(-count // 64),), generator=generator)
+    return SIGNS.index_select(0, words.view(torch.uint8).to(torch.int32)).flatten()[:count].view(shape)
+
+
+SIGNS = ((torch.arange(256)[:, None] >> torch.arange(8)) & 1) * 2.0 - 1
+"""Those of each byte's bits."""
 
 
 def divergence(probe: JacobianProbe, reduction: Reduction = "sum") -> Float[Tensor, ""]:
