@@ -175,6 +175,8 @@ class LossConfig(Section):
     """Weight of the squared norm of the field."""
     jacobian_reduction: Literal["sum", "mean"] = "sum"
     """Of curl, divergence and smoothness over dimensions."""
+    jacobian_share: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Share of a training batch's rows, chosen at random, that curl, divergence and smoothness are estimated from."""
 
     @model_validator(mode="after")
     def _something_is_learned(self) -> LossConfig:
@@ -192,6 +194,8 @@ class TrainingConfig(Section):
     learning_rate: Annotated[float, Field(gt=0, le=1e30)] = 1e-4
     """Adam's learning rate at the first epoch; a cosine over the epochs falls toward `min_learning_rate`."""
     min_learning_rate: NonNegativeFloat = 1e-6
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the field's matrix products; sums, losses, norms and the optimiser's state are float32 all the same."""
     gradient_clip: PositiveFloat = 1.0
     """Largest norm of the gradient."""
     alpha: PositiveFloat = 0.1

@@ -138,7 +138,7 @@ def step(
     (Hairer, Lubich & Wanner, *Geometric Numerical Integration*, 2006, section IV.4).
     """
     if method == "euler":
-        return sphere.project(z + size * field(z, y))
+        return sphere.project(torch.add(z, field(z, y), alpha=size))
 
     def slope(x: Tensor) -> Tensor:
         x = sphere.project(x)

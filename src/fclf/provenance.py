@@ -38,8 +38,7 @@ class Provenance:
         """Read it off the rows, and fit the classifier on the train rows."""
         both = (train_rows, val_rows)
         people = [rows.identities for rows in both if rows.identities is not None]
-        z, y = train_rows.embeddings.astype(np.float64), np.asarray(train_rows.attributes)
-        classifier = LinearClassifier.fit(z, y, FINE_PENALTY)
+        classifier = LinearClassifier.fit(train_rows.embeddings, np.asarray(train_rows.attributes), FINE_PENALTY)
         return cls(
             names=train_rows.attribute_names,
             dim=train_rows.dim,

@@ -5,9 +5,12 @@ Formulas: Absil, Mahony & Sepulchre, *Optimization Algorithms on Matrix Manifold
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 __all__ = ["distance", "exp", "log", "project", "tangent"]
 
@@ -18,7 +21,7 @@ def project(x: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
     The norm is bounded below by the smallest normal number, so the zero vector stays zero instead of turning
     into NaN; it has no nearest point and callers check for it where it can occur.
     """
-    return x / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
+    return _Project.apply(x)  # type: ignore[no-untyped-call]
 
 
 def tangent(x: Float[Tensor, "*n d"], v: Float[Tensor, "*n d"]) -> Float[Tensor, "*n d"]:
@@ -57,3 +60,21 @@ def distance(x: Float[Tensor, "*n d"], y: Float[Tensor, "*n d"]) -> Float[Tensor
     digits (Kahan, *How Futile are Mindless Assessments of Roundoff*, 2006, section 12).
     """
     return 2 * torch.atan2(torch.linalg.vector_norm(x - y, dim=-1), torch.linalg.vector_norm(x + y, dim=-1))
+
+
+class _Project(torch.autograd.Function):
+    r"""$x / \|x\|$ with the gradient $(g - \langle g, e\rangle e)/\|x\|$, in fewer passes than autograd's."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        length = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
+        unit = x / length
+        ctx.save_for_backward(unit, length)
+        return unit
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        unit, length = ctx.saved_tensors
+        along = torch.linalg.vecdot(grad, unit).unsqueeze(-1)
+        return torch.addcmul(grad, unit, along, value=-1).div_(length)

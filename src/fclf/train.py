@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from fclf.checkpoint import Checkpoint
 from fclf.config import ChangeModelConfig, Config, ModelConfig, TrainingConfig
 from fclf.data.embeddings import EmbeddingSet
-from fclf.data.targets import flip_attributes
+from fclf.data.targets import combination_codes, flip_attributes
 from fclf.errors import InputError, NonFiniteLossError, VerdictError
 from fclf.evaluation.calibration import SilhouetteCalibration
-from fclf.field import TargetField
+from fclf.field import SharedPass, TargetField
 from fclf.fit import EpochCallback, fit_edit
 from fclf.flow import step
-from fclf.losses.objective import Losses, Objective, Rollout
+from fclf.losses.objective import Losses, Objective, Rollout, numbers
 from fclf.provenance import Provenance
 from fclf.run_folder import RunFolder
 
@@ -147,7 +147,7 @@ class _Run:
         settings = config.training
         self.field = TargetField(seen.dim, len(seen.names), hidden_dim=model.hidden_dim, seed=settings.seed).to(device)
         self.objective = Objective(config.loss, (self.train_rows.z, self.train_rows.y))
-        self.optimizer = torch.optim.Adam(self.field.parameters(), lr=settings.learning_rate)
+        self.optimizer = torch.optim.Adam(self.field.parameters(), lr=settings.learning_rate, fused=True)
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.history: list[dict[str, float]] = []
         silhouette = config.inference.silhouette_by_target
@@ -225,14 +225,15 @@ class _Run:
         for rows in batches:
             rollout = self._rollout(self.train_rows, rows, self.generator)
             losses = self.objective(rollout)
-            self._check_bounded(losses, epoch)
+            values = losses.values()
+            self._check_bounded(values, losses, epoch)
             self.optimizer.zero_grad(set_to_none=True)
             losses.total.backward()  # type: ignore[no-untyped-call]
             norm = nn.utils.clip_grad_norm_(self.field.parameters(), settings.gradient_clip)
             self.optimizer.step()
             movement = torch.linalg.vector_norm(rollout.end.detach() - rollout.start, dim=1).mean()
-            prototypes = float(len(torch.unique(rollout.targets, dim=0)))
-            _add(sums, losses, {"gradient_norm": norm, "movement": movement, "num_prototypes": prototypes})
+            prototypes = combination_codes(rollout.targets).max() + 1
+            _add(sums, values | numbers({"gradient_norm": norm, "movement": movement, "num_prototypes": prototypes}))
         return {name: value / len(batches) for name, value in sums.items()} | {"learning_rate": rate}
 
     def _validate(self) -> dict[str, float]:
@@ -244,7 +245,7 @@ class _Run:
         sums: dict[str, float] = {}
         with torch.no_grad():
             for rows in batches:
-                _add(sums, self.objective(self._rollout(self.val_rows, rows, generator)), {})
+                _add(sums, self.objective(self._rollout(self.val_rows, rows, generator)).values())
         return {f"val_{name}": value / len(batches) for name, value in sums.items()}
 
     def _calibrate(self, epoch: int) -> dict[str, float]:
@@ -264,25 +265,27 @@ class _Run:
             min_flips=settings.min_flips,
             max_flips=settings.max_flips,
         )
-        return Rollout(data.z[rows], targets, self.field, self._carry, generator, self.field.training)
+        field = SharedPass(self.field, getattr(torch, settings.precision))
 
-    def _carry(self, z: Tensor, targets: Tensor) -> Tensor:
-        for _ in range(self.config.training.rollout_steps):
-            z = step(self.field, z, targets, self.config.training.alpha)
-        return z
+        def carry(z: Tensor, targets: Tensor) -> Tensor:
+            for _ in range(settings.rollout_steps):
+                z = step(field, z, targets, settings.alpha)
+            return z
 
-    def _check_bounded(self, losses: Losses, epoch: int) -> None:
+        return Rollout(data.z[rows], targets, field, carry, generator, self.field.training)
+
+    def _check_bounded(self, values: Mapping[str, float], losses: Losses, epoch: int) -> None:
         """Stop where the loss is not finite or has exploded, and name the term that did it."""
-        loss = float(losses.total.detach())
-        values = {name: float(value.detach()) for name, value in losses.terms.items()}
-        self._check_finite(loss, values, epoch, f"; largest is {losses.largest()}")
+        loss, terms = values["loss"], {name: values[name] for name in losses.terms}
+        if not math.isfinite(loss):
+            self._check_finite(loss, terms, epoch, f"; largest is {losses.largest()}")
         if self.first_loss is None:
             self.first_loss = abs(loss)
         factor = self.config.training.explosion_factor
         if abs(loss) > factor * max(self.first_loss, 1.0):
             raise NonFiniteLossError(
                 f"The loss has exploded to {loss:g} in epoch {epoch}, mostly by {losses.largest()} "
-                f"({_listing(values)}). {ADVICE} Or raise training.explosion_factor ({factor:g})."
+                f"({_listing(terms)}). {ADVICE} Or raise training.explosion_factor ({factor:g})."
             )
 
     def _check_finite(self, loss: float, terms: Mapping[str, float], epoch: int, largest: str = "") -> None:
@@ -348,10 +351,9 @@ def _is_due(epoch: int, every: int, last: int) -> bool:
     return every > 0 and (epoch % every == 0 or epoch == last)
 
 
-def _add(sums: dict[str, float], losses: Losses, more: Mapping[str, Tensor | float]) -> None:
-    for name, value in {"loss": losses.total.detach(), **losses.terms, **more}.items():
-        number = float(value.detach()) if isinstance(value, Tensor) else value
-        sums[name] = sums.get(name, 0.0) + number
+def _add(sums: dict[str, float], values: Mapping[str, float]) -> None:
+    for name, value in values.items():
+        sums[name] = sums.get(name, 0.0) + value
 
 
 def _cosine(settings: TrainingConfig, epoch: int) -> float:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fclf.closed.probe import Standardiser, cross_fitted_logits, logistic_weights
+from fclf.closed.probe import Standardiser, cross_fitted_logits, logistic_weights, some_people
 
 
 def separation(logits, labels):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Bool, Float64, Int8, Int64
+from jaxtyping import Bool, Float, Float32, Float64, Int8, Int64
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
@@ -23,6 +24,9 @@ FOLDS = 5
 FINE_PENALTY = 3e-3
 """scikit-learn's C at which a probe reads about what a classifier of its own would."""
 
+PART = 8192
+"""Rows that are held in float64 at once."""
+
 
 @dataclass(frozen=True)
 class Standardiser:
@@ -33,13 +37,22 @@ class Standardiser:
     """Mean over dimensions of the standard deviation."""
 
     @classmethod
-    def fit(cls, z: Float64[np.ndarray, "n d"]) -> Standardiser:
-        """Measure mean and spread."""
-        return cls(z.mean(axis=0), float(z.std(axis=0).mean()))
+    def fit(cls, z: Float[np.ndarray, "n d"]) -> Standardiser:
+        """Measure mean and spread in float64, some rows at a time so that memory does not double."""
+        mean = z.mean(axis=0, dtype=np.float64)
+        squares = sum(((z[rows] - mean) ** 2).sum(axis=0) for rows in _parts(len(z)))
+        return cls(mean, float(np.sqrt(squares / len(z)).mean()))
 
-    def __call__(self, z: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
+    def __call__(self, z: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
         """Standardise."""
         return (z - self.mean) / self.spread
+
+    def in_float32(self, z: Float[np.ndarray, "n d"]) -> Float32[np.ndarray, "n d"]:
+        """Standardise and round, some rows at a time."""
+        out = np.empty(z.shape, dtype=np.float32)
+        for rows in _parts(len(z)):
+            out[rows] = self(z[rows])
+        return out
 
 
 @dataclass(frozen=True)
@@ -50,16 +63,20 @@ class LinearClassifier:
     offsets: Float64[np.ndarray, " K"]
 
     @classmethod
-    def fit(cls, z: Float64[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"], penalty: float) -> LinearClassifier:
+    def fit(cls, z: Float[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"], penalty: float) -> LinearClassifier:
         """Fit on standardised rows, with scikit-learn's C as the penalty."""
         inputs = Standardiser.fit(z)
-        weights, biases = logistic_weights(inputs(z).astype(np.float32), y, penalty)  # half the time of float64
+        weights, biases = logistic_weights(inputs.in_float32(z), y, penalty)  # half the time of float64
         weights, biases = weights.astype(np.float64) / inputs.spread, biases.astype(np.float64)
         return cls(weights, biases - weights @ inputs.mean)
 
     def logits(self, z: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n K"]:
         """Log odds of each attribute."""
         return z @ self.weights.T + self.offsets
+
+
+def _parts(n: int) -> Iterator[slice]:
+    return (slice(first, first + PART) for first in range(0, n, PART))
 
 
 def logistic_weights(

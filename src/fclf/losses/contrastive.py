@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from jaxtyping import Bool, Float, Int64
+from jaxtyping import Bool, Float, Int64, Num
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from fclf import sphere
 
 __all__ = ["agreement", "batch_prototypes", "pairwise_infonce", "pairwise_mse", "prototype_infonce"]
+
+LOWEST = -80.0
+"""Exponents are not lower: beside 1 nothing is lost, and numbers below the normal ones of float32 are very slow."""
+SMALLEST = 1e-20
+"""In a sum of weights below this such exponents may show."""
 
 
 def pairwise_mse(z: Float[Tensor, "n d"], y: Float[Tensor, "n K"], temperature: float) -> Float[Tensor, ""]:
@@ -57,17 +65,19 @@ def prototype_infonce(
     return functional.cross_entropy(z @ centres.T / temperature, own, ignore_index=-1)
 
 
-def agreement(y: Float[Tensor, "n K"], share: float = 1.0) -> Bool[Tensor, "n n"]:
-    """Which rows agree on at least this share of the attributes; 1 asks for the same combination.
+def agreement(y: Float[Tensor, "n K"], share: float = 1.0) -> Float[Tensor, "n n"]:
+    """1 for rows that agree on at least this share of the attributes, 0 for others; 1 asks for the same combination.
 
     The reference looked for `y @ y.T == K`, which holds for two all-ones rows only.
     """
     k = y.shape[1]
-    same = y @ y.T + (1 - y) @ (1 - y).T
-    return same >= share * k - 1e-4
+    signs = 2 * y - 1  # the product of two rows' signs is the number of equal attributes minus that of others
+    return (signs @ signs.T).ge_((2 * share - 1) * k - 2e-4)
 
 
-def pairwise_infonce(z: Float[Tensor, "n d"], positive: Bool[Tensor, "n n"], temperature: float) -> Float[Tensor, ""]:
+def pairwise_infonce(
+    z: Float[Tensor, "n d"], positive: Num[Tensor, "n n"] | Bool[Tensor, "n n"], temperature: float
+) -> Float[Tensor, ""]:
     r"""InfoNCE within the batch.
 
     $$-\frac1{|A|}\sum_{i \in A}\log\frac{\sum_{j \neq i,\, j \in P(i)} \exp(\langle z_i, z_j\rangle/\tau)}
@@ -77,15 +87,47 @@ def pairwise_infonce(z: Float[Tensor, "n d"], positive: Bool[Tensor, "n n"], tem
 
     Args:
         z: unit vectors.
-        positive: whether j is a positive of i; the diagonal does not count.
+        positive: 1 where j is a positive of i, and 0 elsewhere; the diagonal does not count.
         temperature: $\tau$.
     """
-    itself = torch.eye(len(z), dtype=torch.bool, device=z.device)
-    logits = (z @ z.T / temperature).masked_fill(itself, -torch.inf)
-    positive = positive & ~itself
-    anchors = positive.any(dim=1)
+    positive = positive.to(z.dtype)
+    anchors = (positive.sum(dim=1) - positive.diagonal())[:, None] > 0.5
     if not anchors.any():
         return (z * 0).sum()
-    logits, positive = logits[anchors], positive[anchors]
-    near = logits.masked_fill(~positive, -torch.inf).logsumexp(dim=1)
-    return (logits.logsumexp(dim=1) - near).mean()
+    return _PairwiseInfoNCE.apply(z, positive, anchors, temperature)  # type: ignore[no-untyped-call]
+
+
+class _PairwiseInfoNCE(torch.autograd.Function):
+    """Value and gradient from one matrix of similarities and one exponential.
+
+    The gradient of the logits is the difference of two softmaxes, G, and that of the rows (G + G^T) z / temperature:
+    one matrix product, where that of `z @ z.T` takes two. Masks are numbers, as truth values are slow on a CPU.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, positive: Tensor, anchors: Tensor, temperature: float) -> Tensor:
+        weights = (z @ z.T).fill_diagonal_(-torch.inf)
+        top = weights.amax(dim=1, keepdim=True)
+        weights.sub_(top).div_(temperature).clamp_min_(LOWEST).exp_().fill_diagonal_(0)
+        chosen = weights * positive
+        near, total = (w.sum(dim=1, keepdim=True) for w in (chosen, weights))
+        loss = total.log() - near.log()
+        far = (anchors & (near < SMALLEST)).nonzero()[:, 0]
+        if len(far):  # positives that are lost beside the nearest row are compared with the nearest of themselves
+            own = (z[far] @ z.T).masked_fill_(positive[far] == 0, -torch.inf)
+            own[torch.arange(len(far)), far] = -torch.inf
+            most = own.amax(dim=1, keepdim=True)
+            chosen[far] = own.sub_(most).div_(temperature).clamp_min_(LOWEST).exp_().mul_(own > LOWEST)
+            near[far] = chosen[far].sum(dim=1, keepdim=True)
+            loss[far] = total[far].log() - near[far].log() + (top[far] - most) / temperature
+        count = anchors.sum()
+        scale = anchors / (count * temperature)
+        gradient = weights.mul_(scale / total).sub_(chosen.mul_(scale / near.clamp_min(SMALLEST)))
+        ctx.save_for_backward(z, gradient)
+        return torch.where(anchors, loss, 0).sum() / count
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        z, gradient = ctx.saved_tensors
+        return ((gradient + gradient.T) @ z).mul_(grad), None, None, None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -16,9 +16,9 @@ from fclf.data.targets import flip_attributes
 from fclf.flow import VectorField
 from fclf.losses.contrastive import agreement, pairwise_infonce, pairwise_mse, prototype_infonce
 from fclf.losses.prototypes import BatchPrototypes, MovingAveragePrototypes, PrototypeSource, RealPrototypes
-from fclf.losses.regularizers import JacobianProbe, curl, divergence, probe_jacobian, smoothness, squared_distance
+from fclf.losses.regularizers import curl, divergence, probe_jacobian, smoothness, squared_distance
 
-__all__ = ["Losses", "Objective", "Rollout"]
+__all__ = ["Losses", "Objective", "Rollout", "numbers"]
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,6 @@ class Rollout:
         """Destinations of the batch."""
         return self.carry(self.start, self.targets)
 
-    @cached_property
-    def probe(self) -> JacobianProbe:
-        """Random products with the field's Jacobian at the start."""
-        return probe_jacobian(self.field, self.start, self.targets, self.generator)
-
 
 @dataclass(frozen=True)
 class Losses:
@@ -52,6 +47,10 @@ class Losses:
     terms: dict[str, Float[Tensor, ""]]
     weights: dict[str, float] = field(default_factory=dict)
 
+    def values(self) -> dict[str, float]:
+        """The total as `loss`, and each term, fetched from the device at once."""
+        return numbers({"loss": self.total, **self.terms})
+
     def largest(self) -> str:
         """The term that weighs most, a term that is not finite first."""
 
@@ -60,6 +59,12 @@ class Losses:
             return value if value < torch.inf else torch.inf  # NaN counts as infinite
 
         return max(self.terms, key=size)
+
+
+def numbers(scalars: Mapping[str, Tensor]) -> dict[str, float]:
+    """Fetch scalars from the device together, as each fetch waits for it."""
+    found = torch.stack([value.detach().to(torch.float32) for value in scalars.values()]).tolist()
+    return dict(zip(scalars, found, strict=True))
 
 
 Term = Callable[[Rollout], Tensor]
@@ -80,20 +85,21 @@ class Objective:
             "contrastive": (config.lambda_contrastive, self._contrastive),
             "identity": (config.lambda_identity, self._identity),
             "separation": (config.lambda_separation, self._separation),
-            "curl": (config.lambda_curl, lambda r: curl(r.probe, config.jacobian_reduction)),
-            "div": (config.lambda_div, lambda r: divergence(r.probe, config.jacobian_reduction)),
-            "smoothness": (config.lambda_smoothness, lambda r: smoothness(r.probe, config.jacobian_reduction)),
             "magnitude": (config.lambda_magnitude, lambda r: r.field(r.start, r.targets).square().sum(-1).mean()),
         }
+        jacobian = {"curl": config.lambda_curl, "div": config.lambda_div, "smoothness": config.lambda_smoothness}
         self.terms = {name: entry for name, entry in weighted.items() if entry[0] > 0}
+        self.jacobian_weights = {name: weight for name, weight in jacobian.items() if weight > 0}
 
     def __call__(self, rollout: Rollout) -> Losses:
         """Compute every term once."""
-        values = {name: term(rollout) for name, (_, term) in self.terms.items()}
+        values = self._jacobian_terms(rollout)  # first, as their pass gives the velocity of the first step too
+        values |= {name: term(rollout) for name, (_, term) in self.terms.items()}
+        weights = {name: weight for name, (weight, _) in self.terms.items()} | self.jacobian_weights
         total = rollout.start.new_zeros(())
-        for name, (weight, _) in self.terms.items():
+        for name, weight in weights.items():
             total = total + weight * values[name]
-        return Losses(total, values, {name: weight for name, (weight, _) in self.terms.items()})
+        return Losses(total, {name: values[name] for name in weights}, weights)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must keep to continue."""
@@ -102,6 +108,14 @@ class Objective:
     def restore(self, state: dict[str, Any]) -> None:
         """Continue from a checkpoint."""
         self.prototypes.restore(state)
+
+    def _jacobian_terms(self, r: Rollout) -> dict[str, Tensor]:
+        if not self.jacobian_weights:
+            return {}
+        share = self.config.jacobian_share if r.training else 1.0
+        probe = probe_jacobian(r.field, r.start, r.targets, r.generator, share)
+        estimates = {"curl": curl, "div": divergence, "smoothness": smoothness}
+        return {name: estimates[name](probe, self.config.jacobian_reduction) for name in self.jacobian_weights}
 
     def _contrastive(self, r: Rollout) -> Tensor:
         kind, tau = self.config.contrastive, self.config.temperature

@@ -66,7 +66,9 @@ class _Table:
         self.combinations: list[Tensor] = []
 
     def positions(self, y: Float[Tensor, "n K"], *, add: bool) -> Int64[Tensor, " n"]:
-        found, codes = torch.unique(y, dim=0, return_inverse=True)
+        codes = combination_codes(y)
+        found = y.new_empty((int(codes.max()) + 1 if len(y) else 0, y.shape[1]))
+        found[codes] = y  # rows of one code are equal, so it does not matter which is written
         places = []
         for row in found.to("cpu", torch.int8):
             key = row.numpy().tobytes()
