@@ -33,6 +33,8 @@ SIMPLEST = "shift x1"
 MAX_EDITS = 20_000
 MAX_ROWS = 20_000
 """Train rows that candidates and referees share: more change no choice (docs/log.md)."""
+PART = 2048
+"""Edits that are made at a time."""
 GALLERY = 5000
 """Most referee rows among which an edit's source is looked for."""
 AMOUNTS = (0.5, 1.0)
@@ -181,7 +183,8 @@ class _Bout:
 
     def judged(self, form: ClosedForm) -> _Scores:
         """Measure a candidate; NaN where not defined."""
-        edited = form(self.z, self.y, self.target)
+        parts = [slice(first, first + PART) for first in range(0, len(self.z), PART)]
+        edited = np.concatenate([form(self.z[rows], self.y[rows], self.target[rows]) for rows in parts])
         after, flips = self.judge.predict(edited), self.y != self.target
         right, same = after == self.target, after == self.before
         cells = np.stack(
