@@ -181,7 +181,7 @@ def test_a_residual_that_is_not_whole_is_refused(with_residual, tmp_path, lost):
 def test_what_the_val_rows_choose_is_what_is_trained_on_all_rows(embeddings, tmp_path, monkeypatch):
     """Where the choice is a residual, by the rows' verdict, the checkpoint holds it; the same seed, the same bits."""
 
-    def choose(train_rows, val_rows, *, keep, seed, start, learn):
+    def choose(train_rows, val_rows, *, keep, seed, start, learn, **rest):
         assert start is None
         return Choice(chosen="shift x1 + residual x0.5", start="shift x1", amount=0.5, reason="because", keep=keep)
 
@@ -228,7 +228,7 @@ def test_keep_is_refused_where_the_field_has_none(embeddings, tmp_path, capsys):
 @pytest.mark.parametrize("start", sorted(STARTS))
 def test_every_closed_form_is_a_field_with_the_same_api(embeddings, tmp_path, start):
     data = EmbeddingSet.load(embeddings)
-    checkpoint = train(data, load_config("edit", [f"model.start={start}", CLOSED]), tmp_path)
+    checkpoint = train(data, load_config("edit", [f"model.start={start}", "model.effect_steps=5", CLOSED]), tmp_path)
     rows = data.part("test")
     edited = checkpoint.edit(rows, {"Male": 1})
     np.testing.assert_allclose(np.linalg.norm(edited.embeddings, axis=1), 1, atol=1e-5)

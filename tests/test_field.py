@@ -10,8 +10,9 @@ from torch.testing import assert_close
 from fclf import sphere
 from fclf.closed.linear import DoNothing, Shift, TargetMean
 from fclf.closed.linear import project as project_rows
+from fclf.closed.transport import ConditionalTransport
 from fclf.field import ChangeField, TargetField
-from fclf.flow import Flow
+from fclf.flow import Flow, step
 
 
 def weights(field):
@@ -147,3 +148,41 @@ def test_a_residual_is_used_as_far_as_its_amount_says(random_unit):
     assert_close(2 * half(z, condition), whole(z, condition))
     assert_close(whole(z, condition), sphere.tangent(z, 2 * torch.ones_like(z)))
     assert_close(torch.from_numpy(project_rows(z.numpy())), z)
+
+
+@pytest.mark.parametrize("strength", [0.5, 1.0, 1.7])
+def test_the_flow_without_a_residual_is_what_its_field_integrates_to(strength):
+    generator = torch.Generator().manual_seed(0)
+    z, ends = (sphere.project(torch.randn(20, 6, generator=generator, dtype=torch.float64)) for _ in range(2))
+    ends = sphere.project(z + 0.4 * ends)
+    field = ChangeField(lambda z, y, target: ends.numpy())
+    source, target = torch.zeros(20, 1, dtype=torch.float64), torch.ones(20, 1, dtype=torch.float64)
+    flow = Flow(field, 10, 0.1, "heun", field.condition)
+    c = flow.condition(z, source, target)
+    integrated, size = [z], strength / 400
+    for _ in range(400):
+        integrated.append(step(field, integrated[-1], c, size, "rk4"))
+    path = list(flow.path(z, c, strength))
+    for number in range(11):
+        assert_close(path[number], integrated[40 * number], atol=1e-9, rtol=0)
+    assert_close(flow.edit(z, c, strength, batch_size=7), path[-1])
+
+
+def test_a_start_of_ours_is_asked_in_the_precision_of_the_rows():
+    rng = np.random.default_rng(0)
+    z = rng.normal(size=(900, 12))
+    y = rng.integers(0, 2, (900, 2)).astype(np.int8)
+    z[:, 0] += y[:, 0]
+    z = project_rows(z + 1)
+    form = ConditionalTransport.fit(z, y)
+    field = ChangeField(form)
+    target = 1 - y
+    exact = form(z, y, target)
+    ends = {}
+    for dtype in (torch.float32, torch.float64):
+        rows, own, wanted = (torch.from_numpy(x).to(dtype) for x in (z, y, target))
+        flow = Flow(field, 10, 0.1, "heun", field.condition)
+        ends[dtype] = flow.edit(rows, flow.condition(rows, own, wanted))
+        assert ends[dtype].dtype == dtype
+    np.testing.assert_allclose(ends[torch.float64].numpy(), exact, atol=1e-12)
+    np.testing.assert_allclose(ends[torch.float32].numpy(), exact, atol=2e-5)

@@ -77,9 +77,9 @@ class ChangeModelConfig(Section):
     keep: Annotated[float, Field(ge=0, le=1)] = 0.5
     """From faithful (0: the distribution of real rows first) to controlled (1: other predictions held)."""
     start: Literal["auto", "transport", "shift", "quantile", "affine", "learned"] = "auto"
-    """The closed form: the best of all on the val rows, or the named one; `learned` is transport with learned effects."""
+    """The closed form: the best of all on the val rows, or the named one; `learned`: transport with learned effects."""
     effect_steps: NonNegativeInt = 0
-    """Training steps of a network of effects that differ from row to row, used where the val rows say so; 0 for none."""
+    """Training steps of a network of effects that differ by row, used where the val rows say so; 0 for none."""
     residual_steps: NonNegativeInt = 0
     """Training steps of a residual, which is used where the val rows say so; 0 for none."""
     hidden_dim: PositiveInt = 64

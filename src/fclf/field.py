@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -12,12 +14,16 @@ from torch.nn import functional
 
 from fclf import sphere
 from fclf.closed.linear import ClosedForm
+from fclf.closed.state import from_arrays, to_arrays
 from fclf.forward_mode import norm_relu
 
 __all__ = ["ChangeField", "ChangeResidual", "SharedPass", "TargetField"]
 
-FARTHEST = 1.5
-"""Largest angle in radians of a destination; a quarter of a turn takes forever along a heading that is fixed."""
+CHUNK = 1024
+"""Rows of which a start is asked at a time, so that what it needs stays small."""
+
+FARTHEST = math.cos(1.5)
+"""Least cosine with a destination; a quarter of a turn takes forever along a heading that is fixed."""
 
 
 class TargetField(nn.Module):
@@ -146,14 +152,51 @@ class ChangeField(nn.Module):
     ) -> Float[Tensor, "n d+K"]:
         """What the velocity is conditioned on: g of every row, and its change."""
         labels, wanted = (y.detach().cpu().numpy().astype(np.int8) for y in (source, target))
-        ends = torch.from_numpy(self.start(z.detach().cpu().double().numpy(), labels, wanted))
-        begin = z.detach().cpu().double()
-        toward = sphere.log(begin, ends)
-        angle = torch.linalg.vector_norm(toward, dim=1, keepdim=True)
-        rate = torch.asinh(torch.tan(angle.clamp_max(FARTHEST))) / angle.clamp_min(torch.finfo(angle.dtype).tiny)
-        still = (source == target).all(dim=1, keepdim=True).cpu()
-        heading = torch.where(still, 0, toward * rate)
-        return torch.cat([heading.to(z), target - source], dim=1)
+        begin = z.detach().cpu()
+        start = self._single if begin.dtype == torch.float32 else None
+        if start is None:
+            begin, start = begin.double(), self.start
+        out = torch.empty(len(z), z.shape[1] + target.shape[1], dtype=z.dtype)
+        for first in range(0, len(z), CHUNK):
+            rows = slice(first, first + CHUNK)
+            x = begin[rows]
+            end = torch.from_numpy(start(x.numpy(), labels[rows], wanted[rows]))
+            cosine = torch.einsum("nd,nd->n", x, end)[:, None]
+            side = torch.addcmul(end, x, cosine, value=-1)  # of length sin(phi), tangent at x
+            sine = torch.linalg.vector_norm(side, dim=1, keepdim=True)
+            tangent = torch.where(cosine > FARTHEST, sine / cosine.clamp_min(FARTHEST), 1 / FARTHEST)
+            rate = torch.asinh(tangent) / sine.clamp_min(torch.finfo(sine.dtype).tiny)
+            rate[(labels[rows] == wanted[rows]).all(axis=1)] = 0
+            torch.mul(side, rate, out=out[rows, : z.shape[1]])
+        out[:, z.shape[1] :] = (target - source).cpu()
+        return out.to(z.device)
+
+    @cached_property
+    def _single(self) -> ClosedForm | None:
+        """The start in float32; None for one that is no closed form of ours."""
+        try:
+            return from_arrays(to_arrays(self.start), np.float32)
+        except (TypeError, ValueError):
+            return None
+
+    def solution(
+        self, z: Float[Tensor, "n d"], c: Float[Tensor, "n d+K"]
+    ) -> Callable[[float], Float[Tensor, "n d"]] | None:
+        r"""Where rows are after a time s, $\cos\theta\,z + \sin\theta\,u$ with $\theta = \operatorname{gd}(s\|g\|)$.
+
+        Without a residual the flow is known in closed form, and no integrator is asked; None with one.
+        """
+        if self.residual is not None and self.amount:
+            return None
+        heading = c[:, : z.shape[1]]
+        rate = torch.linalg.vector_norm(heading, dim=1, keepdim=True)
+
+        def at(time: float) -> Float[Tensor, "n d"]:
+            angle = 2 * torch.atan(torch.tanh(rate * (time / 2)))
+            amount = torch.sin(angle) / rate.clamp_min(torch.finfo(rate.dtype).tiny)
+            return sphere.project(torch.addcmul(torch.cos(angle) * z, amount, heading))
+
+        return at
 
     def forward(self, z: Float[Tensor, "n d"], c: Float[Tensor, "n d+K"]) -> Float[Tensor, "n d"]:
         """Velocity at `z`, tangent to the sphere."""

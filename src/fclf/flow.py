@@ -79,12 +79,15 @@ class Flow:
     ) -> Iterator[Float[Tensor, "n d"]]:
         """Yield the sources and then the embeddings after each step; `strength` scales the flow time.
 
-        A strength of 0 yields the sources themselves, bit for bit.
+        A strength of 0 yields the sources themselves, bit for bit. A field that knows where its flow goes
+        (`ChangeField.solution`) is asked for that, and not integrated.
         """
         yield z
-        for _ in range(self.steps):
+        at = self._solution(z, y)
+        for number in range(1, self.steps + 1):
             if strength != 0:
-                z = step(self.field, z, y, self.step_size * strength, self.method)
+                size = self.step_size * strength
+                z = step(self.field, z, y, size, self.method) if at is None else at(number * size)
             yield z
 
     def trajectory(self, z: Float[Tensor, "n d"], y: Float[Tensor, "n K"], strength: float = 1.0) -> Trajectory:
@@ -94,17 +97,29 @@ class Flow:
         return Trajectory(points, times)
 
     def edit(
-        self, z: Float[Tensor, "n d"], y: Float[Tensor, "n K"], strength: float = 1.0, batch_size: int = 8192
+        self, z: Float[Tensor, "n d"], y: Float[Tensor, "n K"], strength: float = 1.0, batch_size: int = 2048
     ) -> Float[Tensor, "n d"]:
         """Destinations only, without gradients and a batch at a time, so that memory does not grow with n."""
         out = torch.empty_like(z)
         with torch.no_grad():
             for first in range(0, len(z), batch_size):
                 rows = slice(first, first + batch_size)
+                at = self._solution(z[rows], y[rows])
+                if at is not None and strength != 0:
+                    out[rows] = at(self.steps * self.step_size * strength)
+                    continue
                 for point in self.path(z[rows], y[rows], strength):
                     last = point
                 out[rows] = last
         return out
+
+    def _solution(
+        self, z: Float[Tensor, "n d"], y: Float[Tensor, "n c"]
+    ) -> Callable[[float], Float[Tensor, "n d"]] | None:
+        """Where rows are after a time, from fields that know."""
+        solution = getattr(self.field, "solution", None)
+        found: Callable[[float], Float[Tensor, "n d"]] | None = None if solution is None else solution(z, y)
+        return found
 
 
 def step(

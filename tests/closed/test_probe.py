@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fclf.closed.probe import Standardiser, cross_fitted_logits, logistic_weights
+from fclf.closed.probe import Standardiser, cross_fitted_logits, logistic_weights, some_people
 
 
 def separation(logits, labels):
@@ -52,3 +52,15 @@ def test_one_scale_for_all_dimensions():
     assert inputs.spread == pytest.approx(2, rel=0.1)
     np.testing.assert_allclose(inputs(x).mean(axis=0), 0, atol=1e-12)
     np.testing.assert_allclose(inputs(x).std(axis=0)[1] / inputs(x).std(axis=0)[0], 3, rtol=0.15)
+
+
+def test_some_people_are_whole_and_no_more_than_asked():
+    people = np.random.default_rng(0).integers(0, 40, 300)
+    rows = some_people(300, people, 120, 0)
+    assert 60 < len(rows) <= 120
+    assert (np.diff(rows) > 0).all()
+    assert not set(people[rows]) & set(np.delete(people, rows))
+    np.testing.assert_array_equal(rows, some_people(300, people, 120, 0))
+    assert set(rows) != set(some_people(300, people, 120, 1))
+    np.testing.assert_array_equal(some_people(300, people, 300, 0), np.arange(300))
+    assert len(some_people(300, None, 120, 0)) == 120

@@ -48,7 +48,7 @@ def train(
     ],
     output_dir: Annotated[Path, typer.Option(metavar="DIR", help="The run folder.")],
     size: Annotated[int, typer.Option(metavar="64|128", help="Side of the images in pixels.")] = 64,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over the train rows.")] = 20,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the train rows.")] = 10,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
     normalize: NormalizeOption = False,

@@ -110,7 +110,8 @@ def train(
             loss = f"loss {last['loss']:.4f}, validation {last['val_loss']:.4f}"
             typer.echo(f"Trained {int(last['epoch'])} epochs on {learned}: {loss}.")
         else:
-            chosen = checkpoint.choice.get("reason", f"{checkpoint.config.model.start}, as configured.")
+            start = getattr(checkpoint.config.model, "start", "")
+            chosen = checkpoint.choice.get("reason", f"{start}, as configured.")
             typer.echo(f"Fitted edits of {learned}. Chosen: {chosen}")
         asked = settings.inference.silhouette_by_target
         if asked is not None and last is not None:

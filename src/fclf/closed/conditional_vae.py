@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -35,7 +36,10 @@ OnStep = Callable[[float], None]
 
 @dataclass(frozen=True)
 class Perceptron:
-    r"""$x \mapsto W_3 h_2 + b_3$ with $h_0 = \operatorname{silu}(W_0 x + b_0)$, $h_i = h_{i-1} + \operatorname{silu}(W_i h_{i-1} + b_i)$."""
+    r"""Residual network $x \mapsto W_m h_{m-1} + b_m$.
+
+    $h_0 = \operatorname{silu}(W_0 x + b_0)$ and $h_i = h_{i-1} + \operatorname{silu}(W_i h_{i-1} + b_i)$.
+    """
 
     weights: tuple[Float64[np.ndarray, "i o"], ...] = ()
     biases: tuple[Float64[np.ndarray, " o"], ...] = ()
@@ -44,7 +48,7 @@ class Perceptron:
         """Apply in float32, a few thousand rows at a time."""
         weights, biases = ([torch.from_numpy(a).float() for a in part] for part in (self.weights, self.biases))
         with torch.inference_mode():
-            rows = [_forward(part, weights, biases) for part in torch.from_numpy(x).float().split(CHUNK)]
+            rows = [_forward(part, weights, biases) for part in torch.split(torch.from_numpy(x).float(), CHUNK)]
             out: Float64[np.ndarray, "n o"] = torch.cat(rows).double().numpy()
         return out
 
@@ -99,7 +103,7 @@ class ConditionalVAE:
         labels = torch.from_numpy(_signs(y)).float()
         d, k = z.shape[1], y.shape[1]
         generator = torch.Generator().manual_seed(seed)
-        encoder, decoder = (_initial(*ends, generator) for ends in ((d + k, 2 * CODE), (CODE + k, d)))
+        encoder, decoder = _initial(d + k, 2 * CODE, generator), _initial(CODE + k, d, generator)
         parameters = [tensor for network in (encoder, decoder) for part in network for tensor in part]
         optimizer = torch.optim.AdamW(parameters, lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY, betas=(0.9, 0.99))
         with torch.enable_grad():
@@ -117,7 +121,7 @@ class ConditionalVAE:
                 nats = (mean.square() + log_variance.exp() - 1 - log_variance).sum(dim=1).mean() / 2
                 loss = (seen - drawn).square().mean() + BETA / d * nats
                 optimizer.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 optimizer.step()
                 if on_step is not None:
                     on_step(float(loss.detach()))
@@ -156,10 +160,11 @@ def _forward(x: Float[Tensor, "n i"], weights: list[Tensor], biases: list[Tensor
 
 
 def _initial(inner: int, outer: int, generator: torch.Generator) -> tuple[list[Tensor], list[Tensor]]:
-    """Uniform within $\\pm 1/\\sqrt{i}$, as torch draws linear layers."""
+    r"""Uniform within $\pm 1/\sqrt{i}$, as torch draws linear layers."""
     widths = [inner, *[HIDDEN] * (DEEP + 1), outer]
-    weights, biases = [], []
-    for i, o in zip(widths[:-1], widths[1:], strict=True):
+    weights: list[Tensor] = []
+    biases: list[Tensor] = []
+    for i, o in pairwise(widths):
         bound = 1 / math.sqrt(i)
         for shape, found in (((i, o), weights), ((o,), biases)):
             found.append(torch.empty(shape).uniform_(-bound, bound, generator=generator).requires_grad_())

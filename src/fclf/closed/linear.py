@@ -11,6 +11,9 @@ from jaxtyping import Float64, Int8
 __all__ = ["ClosedForm", "DoNothing", "Shift", "TargetMean", "least_squares_effects", "project"]
 
 
+CACHED_ROWS = 2048
+
+
 class ClosedForm(Protocol):
     """Carries embeddings `z` with attributes `y` to attributes `target`."""
 
@@ -23,8 +26,14 @@ class ClosedForm(Protocol):
 
 def project(x: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n d"]:
     """Nearest points of the sphere, of float64 arrays (`fclf.sphere` is for tensors)."""
-    projected: Float64[np.ndarray, "n d"] = x / np.linalg.norm(x, axis=1, keepdims=True)
+    projected: Float64[np.ndarray, "n d"] = x / _norms(x)
     return projected
+
+
+def _norms(x: Float64[np.ndarray, "n d"]) -> Float64[np.ndarray, "n 1"]:
+    """As `numpy.linalg.norm`, which writes the squares of all rows to memory first."""
+    norms: Float64[np.ndarray, "n 1"] = np.sqrt(np.einsum("ij,ij->i", x, x))[:, None]
+    return norms
 
 
 def least_squares_effects(
@@ -57,8 +66,15 @@ class Shift:
     def __call__(
         self, z: Float64[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"], target: Int8[np.ndarray, "n K"]
     ) -> Float64[np.ndarray, "n d"]:
-        """Shift and project."""
-        return project(z + self.strength * (target.astype(np.float64) - y) @ self.effects)
+        """Shift and project, in place and so few rows at a time that they stay in the cache."""
+        effects = self.strength * self.effects
+        out = np.empty(z.shape, np.result_type(z, effects))
+        for first in range(0, len(z), CACHED_ROWS):
+            rows = slice(first, first + CACHED_ROWS)
+            x = np.matmul(np.subtract(target[rows], y[rows], dtype=out.dtype), effects, out=out[rows])
+            x += z[rows]
+            x /= _norms(x)
+        return out
 
 
 @dataclass(frozen=True)

@@ -70,7 +70,7 @@ class LabelMeans:
         r"""Return $\Phi(y)$."""
         centred = y - self.centre
         products = centred[:, :, None] * (centred @ self.moderators.T)[:, None, :]
-        return np.concatenate([np.ones((len(y), 1)), centred, products.reshape(len(y), -1)], axis=1)
+        return np.concatenate([np.ones((len(y), 1), centred.dtype), centred, products.reshape(len(y), -1)], axis=1)
 
     def rest(self, z: Float64[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"]) -> Float64[np.ndarray, "n d"]:
         """What labels leave of embeddings, $z - m(y)$."""
@@ -95,5 +95,6 @@ class LabelMeans:
         """
         before, after = self.features(y), self.features(target)
         scale = np.asarray(spread) * np.exp((after - before) @ self.log_variance / 2)
-        mean = before @ self.coefficients
-        return (after - before) @ self.coefficients + (scale - 1)[:, None] * (z - mean)
+        displacement: Float64[np.ndarray, "n d"] = (after - scale[:, None] * before) @ self.coefficients
+        displacement += (scale - 1)[:, None] * z
+        return displacement

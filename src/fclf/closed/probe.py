@@ -17,6 +17,7 @@ __all__ = [
     "cross_fitted_logits",
     "first_half",
     "logistic_weights",
+    "some_people",
 ]
 
 FOLDS = 5
@@ -122,6 +123,16 @@ def first_half(n: int, identities: Int64[np.ndarray, " n"] | None, seed: int) ->
     people, who = np.unique(np.arange(n) if identities is None else identities, return_inverse=True)
     first: Bool[np.ndarray, " n"] = (np.random.default_rng(seed).permutation(len(people)) % 2 == 0)[who]
     return first
+
+
+def some_people(n: int, identities: Int64[np.ndarray, " n"] | None, most: int, seed: int) -> NDArray[np.intp]:
+    """At most so many of n rows, whole people drawn at random, in the order of the rows."""
+    if n <= most:
+        return np.arange(n)
+    people, who = np.unique(np.arange(n) if identities is None else identities, return_inverse=True)
+    order = np.random.default_rng(seed).permutation(len(people))
+    taken = order[np.cumsum(np.bincount(who, minlength=len(people))[order]) <= most]
+    return np.flatnonzero(np.isin(who, taken))
 
 
 def _logistic(penalty: float) -> LogisticRegression:

@@ -154,14 +154,17 @@ class ConditionalTransport:
         self, z: Float64[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"], target: Int8[np.ndarray, "n K"]
     ) -> Float64[np.ndarray, "n d"]:
         """Carry every row; one whose labels are the target already stays, bit for bit."""
-        out = z.copy()
         flips = y != target
-        rows = np.flatnonzero(flips.any(axis=1))
-        if not len(rows):
+        moving = flips.any(axis=1)
+        if not moving.all():
+            out = z.copy()
+            if moving.any():
+                out[moving] = self(z[moving], y[moving], target[moving])
             return out
-        z, y, target, flips = z[rows], y[rows], target[rows], flips[rows]
         factors = np.prod(np.where(flips, self.spread[np.arange(y.shape[1]), target], 1.0), axis=1)
-        x = project(z + self._displacement(z, y, target, factors))
+        x = self._displacement(z, y, target, factors)
+        x += z
+        x = project(x)
         read = x @ self.weights.T
         goals = self._goals(z, read + self.offsets, y, target)
         coefficients = np.empty_like(goals)
@@ -169,8 +172,8 @@ class ConditionalTransport:
         for number, pattern in enumerate(patterns):
             mine = member.reshape(-1) == number
             coefficients[mine] = self._correction(read[mine], goals[mine] - self.offsets, pattern)
-        out[rows] = project(x + coefficients @ self.weights)
-        return out
+        x += coefficients @ self.weights
+        return project(x)
 
     def _displacement(
         self,
@@ -246,6 +249,7 @@ class ConditionalTransport:
         male), moving it alone would take many times the length that it takes by itself, and the spread with it. Then
         the others are held less: the ridge is doubled until no edit is longer than `DETOUR` of its own.
         """
+        gram = gram.astype(np.float64)  # small, and its inverse is not to be had in less
         ridge, own = self._at(RIDGE) * np.diag(gram) * held, np.flatnonzero(~held)
         for _ in range(MOST_DOUBLINGS):
             inverse = np.linalg.inv(gram + np.diag(ridge))

@@ -34,7 +34,7 @@ class TrainingSettings:
 
     size: int = 64
     """Side of the images in pixels."""
-    epochs: int = 20
+    epochs: int = 10
     seed: int = 0
     width: int = 32
     """Channels of the network (`ImageDecoder`)."""

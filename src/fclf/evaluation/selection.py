@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fclf.closed.candidates import LEARNED, PERSONAL, STARTS, closed_forms
 from fclf.closed.conditional_vae import OnStep
 from fclf.closed.linear import ClosedForm
-from fclf.closed.probe import first_half
+from fclf.closed.probe import first_half, some_people
 from fclf.data.embeddings import EmbeddingSet
 from fclf.evaluation.edits import Group, comparable_groups, plan_edits
 from fclf.evaluation.groups import variance
@@ -31,6 +31,8 @@ MIN_ROWS = 20
 """Fewest edits and real rows of a group that is compared."""
 SIMPLEST = "shift x1"
 MAX_EDITS = 20_000
+MAX_ROWS = 20_000
+"""Train rows that candidates and referees share: more change no choice (docs/log.md)."""
 GALLERY = 5000
 """Most referee rows among which an edit's source is looked for."""
 AMOUNTS = (0.5, 1.0)
@@ -270,7 +272,7 @@ def choose(
     errors and a tolerance.
 
     Args:
-        train: rows to fit on.
+        train: rows to fit on; of more than `MAX_ROWS`, some of the people.
         val: rows to choose on.
         keep: the operating point, 0 (faithful) to 1 (controlled).
         seed: of the halves and the sample of val rows.
@@ -279,7 +281,7 @@ def choose(
         effect_steps: of the network of `LEARNED`, which is not considered without any.
         on_step: told of the loss of each of them.
     """
-    first, second = _halves(train, seed)
+    first, second = _halves(train.take(some_people(len(train), train.identities, MAX_ROWS, seed)), seed)
     rare = sorted({name for half in (first, second) for name in _rare(half)})
     if rare:
         simplest = SIMPLEST if start is None else start

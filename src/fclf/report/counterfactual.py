@@ -13,8 +13,8 @@ __all__ = ["TITLE", "counterfactual_table"]
 
 TITLE = "From the end of an edit to the same picture drawn with the target attributes"
 CAPTION = (
-    "Mean angle in degrees, ± half of a 95 % interval by leaving out blocks of people; mean length of the chord between "
-    "the unit vectors; mean angle by edited attribute. 0 is a perfect edit. Nothing was fitted to these pictures."
+    "Mean angle in degrees, ± half of a 95 % interval by leaving out blocks of people; mean length of the chord "
+    "between the unit vectors; mean angle by edited attribute. 0 is a perfect edit; nothing was fitted to it."
 )
 
 
@@ -29,5 +29,7 @@ def counterfactual_table(rows: Iterable[tuple[str, Row]]) -> Table | None:
         ends = row.intervals.get("counterfactual.angle")
         within = "" if ends is None else f" ±{(ends[1] - ends[0]) / 2:.2f}"
         by_attribute = (f"{found.angles[attribute]:.1f}" for attribute in attributes)
-        lines.append(((name, f"{found.angle:.2f}{within}", f"{found.distance:.3f}", *by_attribute), bool(row.collapsed)))
+        lines.append(
+            ((name, f"{found.angle:.2f}{within}", f"{found.distance:.3f}", *by_attribute), bool(row.collapsed))
+        )
     return rich_table(TITLE, CAPTION, ("", "angle", "distance", *attributes), lines)
