@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo ci-deps test lint ablation clean
+.PHONY: install demo ci-deps test lint bench ablation clean
 
 install: $(STAMP)
 
@@ -30,6 +30,10 @@ lint: install
 
 test: lint
 	$(BIN)/pytest -n 2 --dist loadfile
+
+# Speed against the reference's loops and the machine's bounds, under ten minutes; leave the machine alone meanwhile.
+bench: install
+	$(BIN)/python -m benchmarks.speed --output results/bench.json
 
 ablation: install
 	for name in centred cone; do \

@@ -360,6 +360,30 @@ def test_loss_goes_down(tmp_path):
     assert history[-1]["val_loss"] < 0.8 * history[0]["val_loss"]
 
 
+REGULARISED = {"lambda_curl": 0.05, "lambda_div": 0.05}
+
+
+@pytest.mark.parametrize("loss", [REGULARISED, REGULARISED | {"jacobian_share": 0.25}])
+def test_lower_precision_of_the_products_gives_nearly_the_same_losses_and_its_own_bits_again(tmp_path, loss):
+    exact = train(tmp_path / "exact", settings=config(loss=loss))
+    lower, again = (
+        train(tmp_path / name, settings=config(loss=loss, precision="bfloat16")) for name in ("lower", "again")
+    )
+    assert_same_bits(lower, again)
+    assert differ(exact, lower)
+    assert {weight.dtype for weight in lower.weights.values()} == {torch.float32}
+    for a, b in zip(exact.history, lower.history, strict=True):
+        assert b["loss"] == pytest.approx(a["loss"], rel=0.02)
+        assert b["val_loss"] == pytest.approx(a["val_loss"], rel=0.02)
+
+
+def test_resume_is_exact_with_a_share_of_the_regularisers_in_lower_precision(tmp_path):
+    settings = config(loss=REGULARISED | {"jacobian_share": 0.25}, precision="bfloat16")
+    whole = train(tmp_path / "whole", settings=settings)
+    interrupted(tmp_path / "run", settings=settings)
+    assert_same_bits(train(tmp_path / "run", settings=settings, resume=True), whole)
+
+
 def test_reported_losses_are_means_over_the_batches_of_an_epoch(tmp_path, monkeypatch):
     """180 rows in batches of 32 are 5 batches; the loss is their mean and the terms add up to it."""
     sums, objective = [], fclf.train.Objective

@@ -185,3 +185,20 @@ def test_rows_without_a_prototype_are_left_out(random_unit):
     nothing = contrastive.prototype_infonce(z, centres, torch.tensor([-1, -1, -1]), 0.5)
     assert nothing.item() == 0
     assert torch.equal(grad(nothing, z)[0], torch.zeros_like(z))
+
+
+@pytest.mark.parametrize("temperature", [0.5, 0.07, 0.005, 1e-3])
+def test_positives_beyond_the_digits_beside_a_nearer_row_count_as_they_are(temperature):
+    """At a small temperature their weight beside the nearest row's is below what a sum of float32 can hold."""
+    angles = torch.tensor([0.0, 0.1, 3.0, 1.5, 2.9], dtype=torch.float64)
+    z = torch.stack([angles.cos(), angles.sin()], dim=1).requires_grad_()
+    codes = torch.tensor([0, 1, 0, 0, 2])
+    logits = (z @ z.T / temperature).masked_fill(torch.eye(5).bool(), -torch.inf)
+    near = logits.masked_fill(codes[:, None] != codes, -torch.inf)
+    expected = (logits.logsumexp(1) - near.logsumexp(1))[codes == 0].mean()
+    (slope,) = grad(expected, z)
+    for dtype, digits in ((torch.float64, 1e-9), (torch.float32, 1e-4)):
+        rows = z.detach().to(dtype).requires_grad_()
+        loss = pairwise_infonce(rows, codes, temperature)
+        assert loss.item() == pytest.approx(expected.item(), rel=digits)
+        assert (grad(loss, rows)[0] - slope).norm() < 10 * digits * slope.norm()

@@ -1,3 +1,5 @@
+from itertools import permutations
+
 import pytest
 import torch
 from hypothesis import given
@@ -5,7 +7,15 @@ from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
 from fclf.field import TargetField
-from fclf.losses.regularizers import JacobianProbe, curl, divergence, probe_jacobian, smoothness, squared_distance
+from fclf.losses.regularizers import (
+    JacobianProbe,
+    _random_signs,
+    curl,
+    divergence,
+    probe_jacobian,
+    smoothness,
+    squared_distance,
+)
 
 
 @given(n=st.integers(1, 6), d=st.integers(2, 8), seed=st.integers(0, 2**32 - 1))
@@ -135,3 +145,34 @@ def test_probing_takes_two_forward_mode_products_whatever_the_width():
         calls.clear()
         probe_jacobian(counted, torch.ones(4, d), torch.ones(4, 1), torch.Generator())
         assert calls == [(4, d), (4, d)]
+
+
+def scaled(z, y):
+    """A field whose squared divergence in a row is (d y)^2 and whose estimate with signs is exact."""
+    return y * z
+
+
+@pytest.mark.parametrize("share", [0.2, 0.4, 1.0])
+def test_a_share_of_rows_in_random_order_is_unbiased(random_unit, share):
+    z, y = random_unit(5, 4, 0), torch.tensor([[1.0], [2.0], [3.0], [5.0], [8.0]]).double()
+    whole = divergence(probe_jacobian(scaled, z, y, torch.Generator())).item()
+    assert whole == pytest.approx((16 * y.square()).mean().item())
+    found = []
+    for order in permutations(range(5)):
+        rows = list(order)
+        probe = probe_jacobian(scaled, z[rows], y[rows], torch.Generator(), share)
+        assert len(probe.u) == round(5 * share)
+        found.append(divergence(probe).item())
+    assert sum(found) / len(found) == pytest.approx(whole)
+    assert (max(found) > min(found) + 1) == (share < 1)
+
+
+def test_signs_are_even_independent_and_decided_by_the_generator():
+    x = _random_signs((2, 999, 130), torch.Generator().manual_seed(0))
+    assert x.unique().tolist() == [-1, 1]
+    assert torch.equal(x, _random_signs((2, 999, 130), torch.Generator().manual_seed(0)))
+    assert not torch.equal(x, _random_signs((2, 999, 130), torch.Generator().manual_seed(1)))
+    assert x.mean().abs() < 4 / x.numel() ** 0.5
+    between = (x[0].T @ x[0] / 999).fill_diagonal_(0)  # of each two places
+    assert between.abs().max() < 6 / 999**0.5
+    assert (x[0] * x[1]).mean().abs() < 4 / x[0].numel() ** 0.5

@@ -126,7 +126,7 @@ def first_half(n: int, identities: Int64[np.ndarray, " n"] | None, seed: int) ->
     return first
 
 
-def some_people(n: int, identities: Int64[np.ndarray, " n"] | None, most: int, seed: int) -> NDArray[np.intp]:
+def some_people(n: int, identities: Int64[np.ndarray, " n"] | None, most: int, seed: int) -> Int64[np.ndarray, " r"]:
     """At most so many of n rows, whole people drawn at random, in the order of the rows."""
     if n <= most:
         return np.arange(n)

@@ -92,9 +92,10 @@ def pairwise_infonce(
     """
     positive = positive.to(z.dtype)
     anchors = (positive.sum(dim=1) - positive.diagonal())[:, None] > 0.5
-    if not anchors.any():
+    count = int(anchors.sum())
+    if not count:
         return (z * 0).sum()
-    return _PairwiseInfoNCE.apply(z, positive, anchors, temperature)  # type: ignore[no-untyped-call]
+    return _PairwiseInfoNCE.apply(z, positive, anchors, count, temperature)  # type: ignore[no-untyped-call]
 
 
 class _PairwiseInfoNCE(torch.autograd.Function):
@@ -105,7 +106,7 @@ class _PairwiseInfoNCE(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, z: Tensor, positive: Tensor, anchors: Tensor, temperature: float) -> Tensor:
+    def forward(ctx: Any, z: Tensor, positive: Tensor, anchors: Tensor, count: int, temperature: float) -> Tensor:
         weights = (z @ z.T).fill_diagonal_(-torch.inf)
         top = weights.amax(dim=1, keepdim=True)
         weights.sub_(top).div_(temperature).clamp_min_(LOWEST).exp_().fill_diagonal_(0)
@@ -120,14 +121,13 @@ class _PairwiseInfoNCE(torch.autograd.Function):
             chosen[far] = own.sub_(most).div_(temperature).clamp_min_(LOWEST).exp_().mul_(own > LOWEST)
             near[far] = chosen[far].sum(dim=1, keepdim=True)
             loss[far] = total[far].log() - near[far].log() + (top[far] - most) / temperature
-        count = anchors.sum()
-        scale = anchors / (count * temperature)
+        scale = anchors.to(z.dtype) / (count * temperature)
         gradient = weights.mul_(scale / total).sub_(chosen.mul_(scale / near.clamp_min(SMALLEST)))
         ctx.save_for_backward(z, gradient)
         return torch.where(anchors, loss, 0).sum() / count
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
         z, gradient = ctx.saved_tensors
-        return ((gradient + gradient.T) @ z).mul_(grad), None, None, None
+        return ((gradient + gradient.T) @ z).mul_(grad), None, None, None, None
