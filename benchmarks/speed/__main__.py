@@ -17,7 +17,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads tha
 
 import numpy as np
 import torch
-from benchmarks.speed import training
+from benchmarks.speed import inference, training
 from rich.console import Console
 from rich.table import Table
 
@@ -26,7 +26,18 @@ from fclf.files import atomic_write
 
 WORKS = {
     work.__name__: work
-    for work in (training.reference_recipe, training.lighter_regularisers, training.growth, training.memory)
+    for work in (
+        training.reference_recipe,
+        training.lighter_regularisers,
+        training.growth,
+        training.memory,
+        inference.batched_edit,
+        inference.closed_form,
+        inference.one_edit,
+        inference.cold_start,
+        inference.evaluation,
+        inference.edit_training,
+    )
 }
 """What is measured; each returns the records of some rows of the table."""
 
