@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64, Int8
-from sklearn.covariance import ledoit_wolf_shrinkage
 
 from fclf.closed.linear import least_squares_effects, project
 
@@ -49,6 +48,8 @@ class Affine:
     @classmethod
     def fit(cls, z: Float64[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"]) -> Affine:
         """Fit on train rows; every attribute must occur with both values."""
+        from sklearn.covariance import ledoit_wolf_shrinkage
+
         intercept, effects = least_squares_effects(z, y)
         residuals = z - intercept - y @ effects
         pooled, share = residuals.T @ residuals / len(z), ledoit_wolf_shrinkage(residuals, assume_centered=True)
@@ -81,6 +82,8 @@ def _shrunk(
     x: Float64[np.ndarray, "n d"], white: Float64[np.ndarray, "n d"], pooled: Float64[np.ndarray, "d d"]
 ) -> Float64[np.ndarray, "d d"]:
     """Covariance of rows, shrunk toward the pooled one by the share that Ledoit and Wolf find for whitened rows."""
+    from sklearn.covariance import ledoit_wolf_shrinkage
+
     share = ledoit_wolf_shrinkage(white)
     centred = x - x.mean(axis=0)
     out: Float64[np.ndarray, "d d"] = (1 - share) * (centred.T @ centred / len(x)) + share * pooled

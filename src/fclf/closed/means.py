@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64, Int8
-from sklearn.linear_model import GammaRegressor, RidgeCV
 
 __all__ = ["LabelMeans"]
 
@@ -44,6 +43,8 @@ class LabelMeans:
         The ridge acts on what the main effects leave, so that attributes keep their unbiased effects (Frisch & Waugh,
         1933, https://doi.org/10.2307/1907330).
         """
+        from sklearn.linear_model import GammaRegressor, RidgeCV
+
         centre = y.mean(axis=0)
         k = y.shape[1]
         moderators = np.eye(k)

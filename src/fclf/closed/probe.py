@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int8, Int64
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import PredefinedSplit, cross_val_predict
+
+if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
 
 __all__ = [
     "FINE_PENALTY",
@@ -100,6 +102,8 @@ def cross_fitted_logits(
     have the attribute apart from the others, so that every fold has its share of a rare one. An attribute with fewer
     than two people of a value cannot be held out; its logits are in-sample.
     """
+    from sklearn.model_selection import PredefinedSplit, cross_val_predict
+
     out = np.empty(y.shape)
     x = x.astype(np.float32)
     people, who = np.unique(np.arange(len(y)) if identities is None else identities, return_inverse=True)
@@ -136,4 +140,6 @@ def some_people(n: int, identities: Int64[np.ndarray, " n"] | None, most: int, s
 
 
 def _logistic(penalty: float) -> LogisticRegression:
+    from sklearn.linear_model import LogisticRegression
+
     return LogisticRegression(C=penalty, class_weight="balanced", max_iter=5000)
