@@ -168,13 +168,15 @@ def test_the_flow_without_a_residual_is_what_its_field_integrates_to(strength):
     assert_close(flow.edit(z, c, strength, batch_size=7), path[-1])
 
 
-def test_a_start_of_ours_is_asked_in_the_precision_of_the_rows():
+@pytest.mark.parametrize("learned", [False, True])
+def test_a_start_of_ours_is_asked_in_the_precision_of_the_rows(learned):
     rng = np.random.default_rng(0)
     z = rng.normal(size=(900, 12))
     y = rng.integers(0, 2, (900, 2)).astype(np.int8)
     z[:, 0] += y[:, 0]
     z = project_rows(z + 1)
     form = ConditionalTransport.fit(z, y)
+    form = form.with_learned_effects(z, y, steps=20) if learned else form
     field = ChangeField(form)
     target = 1 - y
     exact = form(z, y, target)

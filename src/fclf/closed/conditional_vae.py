@@ -140,7 +140,7 @@ class ConditionalVAE:
         code = self.encoder(np.concatenate([(z - self.centre) / self.scale, own], axis=1))[:, :CODE]
         ends = [self.decoder(np.concatenate([code, labels], axis=1)) for labels in (wanted, own)]
         displacement: Float64[np.ndarray, "n d"] = self.scale * (ends[0] - ends[1])
-        return displacement
+        return displacement.astype(z.dtype, copy=False)
 
 
 NOTHING = Perceptron()

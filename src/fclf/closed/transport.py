@@ -156,7 +156,7 @@ class ConditionalTransport:
         """Carry every row; one whose labels are the target already stays, bit for bit."""
         flips = y != target
         moving = flips.any(axis=1)
-        if not moving.all():
+        if not (len(z) and moving.all()):
             out = z.copy()
             if moving.any():
                 out[moving] = self(z[moving], y[moving], target[moving])

@@ -35,8 +35,12 @@ def distances(x: Float64[np.ndarray, "n d"], y: Float64[np.ndarray, "m d"]) -> F
 
     Rounding leaves about 1e-8 between equal unit vectors in float64; nothing here compares smaller distances.
     """
-    squares = (x * x).sum(axis=1)[:, None] + (y * y).sum(axis=1)[None, :] - 2 * (x @ y.T)
-    return np.sqrt(np.maximum(squares, 0.0))
+    squares = x @ y.T  # in place from here: with many rows this is the largest array that an evaluation holds
+    squares *= -2
+    squares += (x * x).sum(axis=1)[:, None]
+    squares += (y * y).sum(axis=1)[None, :]
+    np.maximum(squares, 0.0, out=squares)
+    return np.sqrt(squares, out=squares)
 
 
 def mean_distance_within(x: Float64[np.ndarray, "n d"]) -> float:
