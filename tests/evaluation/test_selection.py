@@ -101,7 +101,7 @@ def test_the_price_of_a_kept_prediction_grows_with_keep(data, monkeypatch):
 
 def test_referees_never_see_what_a_candidate_was_fitted_on(data, monkeypatch):
     seen, fitted = [], []
-    prepare = selection._Bout.prepare.__func__
+    prepare = selection.Bout.prepare.__func__
 
     def spy(cls, referees, val):
         seen.append(set(referees.identities.tolist()))
@@ -111,7 +111,7 @@ def test_referees_never_see_what_a_candidate_was_fitted_on(data, monkeypatch):
         fitted.append(set(identities.tolist()))
         return {"shift x1": Shift(effects(z, y))}
 
-    monkeypatch.setattr(selection._Bout, "prepare", classmethod(spy))
+    monkeypatch.setattr(selection.Bout, "prepare", classmethod(spy))
     monkeypatch.setattr(selection, "closed_forms", record)
     choose(data.part("train"), data.part("val"), keep=0.5)
     assert len(seen) == len(fitted) == 2
