@@ -201,14 +201,19 @@ def _plot_points(flow: Flow, bench: Bench, destinations: Matrix, kind: Kind, boo
     with torch.no_grad():
         paths: Float64[np.ndarray, "t p d"] = np.stack(list(_points(flow, bench, shown)))
     source = bench.plan.source[bench.sample]
+    codes = np.stack([bench.codes[state][bench.sample] for state in ("original", "target")])
+    named, numbers = np.unique(
+        codes, return_inverse=True
+    )  # of 70,000 with 40 attributes
+    original_codes, target_codes = numbers.reshape(codes.shape)
     places = project(kind, bench.z, source, destinations[bench.sample], paths, bench.tolerance, bench.seed)
     return PlotPoints(
         original=places.original,
         flowed=places.flowed,
         paths=places.paths,
-        original_codes=bench.codes["original"][bench.sample],
-        target_codes=bench.codes["target"][bench.sample],
-        code_names=np.array([combination_name(bench.names, row) for row in bench.code_rows]),
+        original_codes=original_codes,
+        target_codes=target_codes,
+        code_names=np.array([combination_name(bench.names, row) for row in bench.code_rows[named]]),
         explained=places.explained,
         **vars(book),
     )
