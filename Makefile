@@ -13,7 +13,7 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 demo: install
-	$(BIN)/fclf demo --threads 2 --output-dir results/demo --overwrite
+	$(BIN)/fclf demo --output-dir results/demo --overwrite
 
 # The tests of pages need a browser; without one they are skipped, and everything else goes on.
 ci-deps:

@@ -172,7 +172,6 @@ def use_threads(count: int) -> None:
     """Set the threads of torch and BLAS; more than one can be far slower on a busy machine."""
     for library in ("OPENBLAS", "MKL", "OMP"):  # of libraries that are loaded later, as scipy's own BLAS is
         os.environ[f"{library}_NUM_THREADS"] = str(count)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that spin while they wait stop each other
     import torch
     from threadpoolctl import threadpool_limits
 
