@@ -202,9 +202,7 @@ def _plot_points(flow: Flow, bench: Bench, destinations: Matrix, kind: Kind, boo
         paths: Float64[np.ndarray, "t p d"] = np.stack(list(_points(flow, bench, shown)))
     source = bench.plan.source[bench.sample]
     codes = np.stack([bench.codes[state][bench.sample] for state in ("original", "target")])
-    named, numbers = np.unique(
-        codes, return_inverse=True
-    )  # of 70,000 with 40 attributes
+    named, numbers = np.unique(codes, return_inverse=True)  # of 70,000 with 40 attributes
     original_codes, target_codes = numbers.reshape(codes.shape)
     places = project(kind, bench.z, source, destinations[bench.sample], paths, bench.tolerance, bench.seed)
     return PlotPoints(
