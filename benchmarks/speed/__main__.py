@@ -13,8 +13,6 @@ import platform
 import time
 from pathlib import Path
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch: threads that spin stop each other on a busy machine
-
 import numpy as np
 import torch
 from benchmarks.speed import inference, training
