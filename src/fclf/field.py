@@ -23,6 +23,7 @@ CHUNK = 1024
 """Rows of which a start is asked at a time, so that what it needs stays small."""
 
 ROUNDING = 4
+"""Times the precision: a movement of less has no direction."""
 FARTHEST = math.cos(1.5)
 """Least cosine with a destination; a quarter of a turn takes forever along a heading that is fixed."""
 
@@ -168,7 +169,7 @@ class ChangeField(nn.Module):
             tangent = torch.where(cosine > FARTHEST, sine / cosine.clamp_min(FARTHEST), 1 / FARTHEST)
             rate = torch.asinh(tangent) / sine.clamp_min(torch.finfo(sine.dtype).tiny)
             rate[(labels[rows] == wanted[rows]).all(axis=1)] = 0
-            rate[sine <= ROUNDING * torch.finfo(sine.dtype).eps] = 0  # what is left of no movement has no direction
+            rate[sine <= ROUNDING * torch.finfo(sine.dtype).eps] = 0
             torch.mul(side, rate, out=out[rows, : z.shape[1]])
         out[:, z.shape[1] :] = (target - source).cpu()
         return out.to(z.device)

@@ -11,7 +11,7 @@ from fclf.report.table import rich_table
 
 __all__ = ["TITLE", "counterfactual_table"]
 
-TITLE = "From the end of an edit to the same picture drawn with the target attributes"
+TITLE = "From the end of an edit to what it should have become"
 CAPTION = (
     "Mean angle in degrees, ± half of a 95 % interval by leaving out blocks of people; mean length of the chord "
     "between the unit vectors; mean angle by edited attribute. 0 is a perfect edit; nothing was fitted to it."

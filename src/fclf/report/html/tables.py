@@ -10,7 +10,7 @@ from fclf.report.html.markup import Child, Html, from_rich, join, more, section,
 from fclf.report.spec import diagnoses
 from fclf.report.table import COLUMNS, MEASURED, details, summary, terminal
 
-__all__ = ["MUST_FAIL", "REAL", "mark", "tables"]
+__all__ = ["MUST_FAIL", "REAL", "controls", "mark", "tables"]
 
 MUST_FAIL: Mapping[str, str] = {
     "do nothing": "it shows no target",
@@ -40,7 +40,7 @@ def tables(reports: Sequence[tuple[str, Report]]) -> Html:
         what = ", ".join(differing(main.metrics, report.metrics))
         warning = f"{name} was evaluated with other {what} than {reports[0][0]}: compare each with its own controls."
         parts += [tag("h3", name), tag("p", warning, class_="warning"), _table([(name, report)])]
-    rows = [(name, report.flow) for name, report in alike] + _controls(main)
+    rows = [(name, report.flow) for name, report in alike] + controls(main)
     parts.append(more("What else was measured", from_rich(details(rows)), titled=True))
     notes = [_notes(name if len(reports) > 1 else None, report) for name, report in reports]
     fails = "; ".join(f"{name}, as {why}" for name, why in MUST_FAIL.items())
@@ -48,13 +48,14 @@ def tables(reports: Sequence[tuple[str, Report]]) -> Html:
     return section("Table", "The flow beside its controls", LEAD, read, parts, notes)
 
 
-def _controls(report: Report) -> list[tuple[str, Row]]:
+def controls(report: Report) -> list[tuple[str, Row]]:
+    """Every row of the table below the flow's, by name."""
     return [(row.name, row) for row in report.metrics.table[1:]]
 
 
 def _table(reports: Sequence[tuple[str, Report]]) -> Html:
     flows = [(name, report.flow) for name, report in reports]
-    rows = flows + _controls(reports[0][1])
+    rows = flows + controls(reports[0][1])
     metrics = reports[0][1].metrics
     title = f"{metrics.rows['edits']} edits of {metrics.rows['evaluated']} {metrics.split} rows, mode {metrics.mode}"
     first = [_named(name, row, flow=number < len(flows)) for number, (name, row) in enumerate(rows)]

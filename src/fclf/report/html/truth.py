@@ -7,20 +7,20 @@ from collections.abc import Sequence
 from fclf.evaluation.results import Report
 from fclf.report.counterfactual import counterfactual_table
 from fclf.report.html.markup import Html, from_rich, section
-from fclf.report.html.tables import mark
+from fclf.report.html.tables import controls, mark
 
 __all__ = ["truth"]
 
 LEAD = (
-    "These pictures were drawn, so the same person can be drawn again with other attributes and all else the same. No "
-    "classifier is asked here: the measure is the angle between an edit and the embedding of that picture."
+    "These embeddings were made, so each can be made again with other attributes and all else the same. No classifier "
+    "is asked here: the measure is the angle between an edit and what it should have become."
 )
 
 
 def truth(reports: Sequence[tuple[str, Report]]) -> Html | None:
     """The table of all flows and the first report's controls; None where nobody knows the truth."""
     rows = [(name, report.flow) for name, report in reports]
-    rows += [(row.name, row) for row in reports[0][1].metrics.table[1:]]
+    rows += controls(reports[0][1])
     table = counterfactual_table(rows)
     if table is None:
         return None
