@@ -559,3 +559,19 @@ def test_row_digests_follow_the_embedding_and_not_its_place():
     assert len(set(whole.row_digests())) == N
     part = EmbeddingSet.from_arrays({"embeddings": unit_rows()[[5, 2]]})
     assert part.row_digests() == [whole.row_digests()[5], whole.row_digests()[2]]
+
+
+@given(first=st.integers(0, 6), length=st.integers(0, 6), masked=st.booleans())
+def test_rows_that_follow_each_other_are_taken_without_a_copy(tmp_path_factory, first, length, masked):
+    data = EmbeddingSet.from_arrays(arrays(n=12))
+    rows = np.arange(first, first + length)
+    taken = data.take(np.isin(np.arange(12), rows) if masked else rows)
+    assert np.array_equal(taken.embeddings, data.embeddings[rows])
+    assert taken.ids.tolist() == data.ids[rows].tolist()
+    assert np.shares_memory(taken.embeddings, data.embeddings) == (length > 0)
+
+
+@pytest.mark.parametrize("rows", [[3, 1, 2], [2, 1, 0], [1, 1, 2], [-2, -1], [0, 2]])
+def test_other_rows_are_taken_in_the_order_asked_for(rows):
+    data = EmbeddingSet.from_arrays(arrays(n=5))
+    assert np.array_equal(data.take(np.array(rows)).embeddings, data.embeddings[rows])

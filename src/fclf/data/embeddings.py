@@ -148,20 +148,24 @@ class EmbeddingSet:
         return replace(self, attributes=self.attributes[:, columns], attribute_names=tuple(names))
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> EmbeddingSet:
-        """Keep some rows, given as a mask or as row numbers."""
+        """Keep some rows, given as a mask or as row numbers.
+
+        Rows that follow each other are not copied, as the parts of CelebA do.
+        """
+        chosen = _run_of(rows)
 
         def pick(column: Any) -> Any:
-            return None if column is None else column[rows]
+            return None if column is None else column[chosen]
 
         return replace(
             self,
-            embeddings=self.embeddings[rows],
+            embeddings=pick(self.embeddings),
             attributes=pick(self.attributes),
-            ids=self.ids[rows],
+            ids=pick(self.ids),
             identities=pick(self.identities),
             split=pick(self.split),
             extras={
-                key: value[rows] if value.ndim and len(value) == len(self) else value
+                key: pick(value) if value.ndim and len(value) == len(self) else value
                 for key, value in self.extras.items()
             },
         )
@@ -228,6 +232,19 @@ class EmbeddingSet:
     def row_digests(self) -> list[str]:
         """Digest of each row's content: finds the same embedding again in another file, whatever it is called."""
         return [digest(row.tobytes())[:16] for row in self.embeddings]
+
+
+def _run_of(rows: NDArray[np.bool_] | NDArray[np.intp]) -> NDArray[np.bool_] | NDArray[np.intp] | slice:
+    """The same rows as a slice, where they follow each other."""
+    numbers = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
+    if (
+        len(numbers)
+        and numbers[0] >= 0
+        and numbers[-1] - numbers[0] == len(numbers) - 1
+        and (np.diff(numbers) == 1).all()
+    ):
+        return slice(int(numbers[0]), int(numbers[-1]) + 1)
+    return rows
 
 
 def naming_line(names: Sequence[str]) -> str:

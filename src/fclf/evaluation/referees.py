@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,7 +23,7 @@ __all__ = ["LABELS", "Bout", "Scores"]
 
 MIN_ROWS = 20
 """Fewest edits and real rows of a group that is compared."""
-PART = 2048
+PART = 1024
 """Edits that are made at a time."""
 GALLERY = 5000
 """Most referee rows among which an edit's source is looked for."""
@@ -79,10 +80,12 @@ class Scores:
 class Bout:
     """One half of the train people fits, the other half referees edits of the val rows."""
 
-    z: Float64[np.ndarray, "m d"]
+    rows: Float64[np.ndarray, "n d"]
+    """The val rows."""
     y: Int8[np.ndarray, "m K"]
     target: Int8[np.ndarray, "m K"]
     source: NDArray[np.intp]
+    """The val row that each of m edits is of."""
     number: NDArray[np.intp]
     """Block of people of each edit."""
     blocks: Blocks
@@ -105,25 +108,24 @@ class Bout:
         judge = LinearJudge.fit(inputs, real, labels)
         rows = val.embeddings.astype(np.float64)
         plan = plan_edits(np.asarray(val.attributes), val.attribute_names, "each")
-        z = rows[plan.source]
         blocks = Blocks.draw(len(val), val.identities, seed)
         others = np.random.default_rng(seed).permutation(len(real))[:GALLERY]
         bout = cls(
-            z=z,
+            rows=rows,
             y=plan.original,
             target=plan.target,
             source=plan.source,
             number=blocks.number[plan.source],
             blocks=blocks,
             judge=judge,
-            before=judge.predict(z),
+            before=judge.predict(rows)[plan.source],
             gallery=judge.remainder(np.concatenate([rows, real[others]])),
             real=real,
             groups=(groups := comparable_groups(plan, labels, MIN_ROWS, MIN_ROWS)),
             within=[mean_distance_within(real[group.real]) for group in groups],
             energies=[],
         )
-        bout.energies.extend(bout._energies(z))
+        bout.energies.extend(bout._energies(lambda edits: rows[plan.source[edits]]))
         return bout
 
     def real_success(self, val: EmbeddingSet) -> float:
@@ -134,9 +136,14 @@ class Bout:
 
     def judged(self, form: ClosedForm) -> Scores:
         """Measure a candidate; NaN where not defined."""
-        parts = [slice(first, first + PART) for first in range(0, len(self.z), PART)]
-        edited = np.concatenate([form(self.z[rows], self.y[rows], self.target[rows]) for rows in parts])
-        after, flips = self.judge.predict(edited), self.y != self.target
+        edited, hits = np.empty((len(self.source), self.rows.shape[1])), np.empty(len(self.source))
+        after = np.empty_like(self.before)
+        for first in range(0, len(edited), PART):
+            part = slice(first, first + PART)
+            edited[part] = form(self.rows[self.source[part]], self.y[part], self.target[part])
+            after[part] = self.judge.predict(edited[part])
+            hits[part] = rank_one(self.judge.remainder(edited[part]), self.gallery, self.source[part])
+        flips = self.y != self.target
         right, same = after == self.target, after == self.before
         cells = np.stack(
             [
@@ -148,7 +155,6 @@ class Bout:
         )
         held = leave_out(np.bincount(self.number, (~flips).sum(axis=1), self.blocks.count))
         stayed = leave_out(np.bincount(self.number, (same & ~flips).sum(axis=1), self.blocks.count))
-        hits = rank_one(self.judge.remainder(edited), self.gallery, self.source)
         return Scores(
             success=mean_defined(cells),
             worst=np.fmin.reduce(cells, axis=0),
@@ -162,7 +168,7 @@ class Bout:
         return self.blocks.mean(right[rows], self.number[rows])
 
     def _gap_closed(self, edited: Float64[np.ndarray, "m d"]) -> Statistic:
-        after = self._energies(edited)
+        after = self._energies(edited.__getitem__)
         sizes = [leave_out(np.bincount(self.number[g.edits], minlength=self.blocks.count)) for g in self.groups]
         weighted = [
             np.nansum([size * energy for size, energy in zip(sizes, energies, strict=True)] or [np.zeros(1)], axis=0)
@@ -180,11 +186,11 @@ class Bout:
         ]
         return mean_defined(np.stack(ratios))
 
-    def _energies(self, x: Float64[np.ndarray, "m d"]) -> list[Statistic]:
-        """Energy distance of each group to the referees' real rows."""
+    def _energies(self, ends_of: Callable[[NDArray[np.intp]], Float64[np.ndarray, "e d"]]) -> list[Statistic]:
+        """Energy distance of each group's ends to the referees' real rows."""
         found = []
         for group, real_within in zip(self.groups, self.within, strict=True):
-            ends, number = x[group.edits], self.number[group.edits]
+            ends, number = ends_of(group.edits), self.number[group.edits]
             member = self.blocks.members(number)
             count = leave_out(member.sum(axis=0))
             apart = distances(ends, ends)
