@@ -19,7 +19,6 @@ from fclf.closed.probe import LinearClassifier
 from fclf.closed.state import from_arrays, to_arrays
 from fclf.closed.transport import ConditionalTransport
 from fclf.config import ChangeModelConfig, Config, parse_config
-from fclf.data.checks import UNKNOWN
 from fclf.data.embeddings import EmbeddingSet, attribute_positions
 from fclf.data.formats.tensors import load_plain
 from fclf.data.targets import check_known, edit_targets, own_labels
@@ -27,6 +26,7 @@ from fclf.errors import InputError
 from fclf.field import ChangeField, ChangeResidual, SharedPass, TargetField
 from fclf.files import atomic_write
 from fclf.flow import Flow, VectorField
+from fclf.labels import UNKNOWN
 
 __all__ = ["Checkpoint", "change_weights"]
 

@@ -6,11 +6,12 @@ import math
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from fclf.checkpoint import Checkpoint
@@ -22,6 +23,7 @@ from fclf.evaluation.calibration import SilhouetteCalibration
 from fclf.field import SharedPass, TargetField
 from fclf.fit import EpochCallback, fit_edit
 from fclf.flow import step
+from fclf.labels import UNKNOWN
 from fclf.losses.objective import Losses, Objective, Rollout, numbers
 from fclf.provenance import Provenance
 from fclf.run_folder import RunFolder
@@ -39,6 +41,17 @@ class _Rows:
 
     z: Float[Tensor, "n d"]
     y: Float[Tensor, "n K"]
+    """0, 1 or `UNKNOWN`."""
+
+    @cached_property
+    def complete(self) -> Bool[Tensor, " n"] | None:
+        """Rows whose labels are all known; None where all are."""
+        known = (self.y != UNKNOWN).all(dim=1)
+        return None if known.all() else known
+
+    def completed(self) -> tuple[Tensor, Tensor]:
+        """Embeddings and labels of the rows whose labels are all known."""
+        return (self.z, self.y) if self.complete is None else (self.z[self.complete], self.y[self.complete])
 
     @classmethod
     def of(cls, data: EmbeddingSet, device: torch.device) -> _Rows:
@@ -125,7 +138,9 @@ def train(
     else:
         folder.clear(overwrite)
         run.begin()
-    watch = monitor(train_rows, val_rows) if monitor is not None and config.training.evaluate_every else None
+    watch = None
+    if monitor is not None and config.training.evaluate_every:
+        watch = monitor(train_rows.fully_labelled(), val_rows.fully_labelled())
     return run.fit(on_epoch, watch, stop_on)
 
 
@@ -146,12 +161,12 @@ class _Run:
         self.train_rows, self.val_rows = (_Rows.of(rows, device) for rows in (train_rows, val_rows))
         settings = config.training
         self.field = TargetField(seen.dim, len(seen.names), hidden_dim=model.hidden_dim, seed=settings.seed).to(device)
-        self.objective = Objective(config.loss, (self.train_rows.z, self.train_rows.y))
+        self.objective = Objective(config.loss, self.train_rows.completed())
         self.optimizer = torch.optim.Adam(self.field.parameters(), lr=settings.learning_rate, fused=True)
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.history: list[dict[str, float]] = []
         silhouette = config.inference.silhouette_by_target
-        self.calibration = None if silhouette is None else SilhouetteCalibration(val_rows, silhouette)
+        self.calibration = None if silhouette is None else SilhouetteCalibration(val_rows.fully_labelled(), silhouette)
         self.strength = 1.0
         self.best: tuple[float, ...] = ()
         self.first_loss: float | None = None
@@ -232,7 +247,8 @@ class _Run:
             norm = nn.utils.clip_grad_norm_(self.field.parameters(), settings.gradient_clip)
             self.optimizer.step()
             movement = torch.linalg.vector_norm(rollout.end.detach() - rollout.start, dim=1).mean()
-            prototypes = combination_codes(rollout.targets).max() + 1
+            judged = rollout.targets if rollout.complete is None else rollout.targets[rollout.complete]
+            prototypes = combination_codes(judged).amax() + 1 if len(judged) else movement.new_zeros(())
             _add(sums, values | numbers({"gradient_norm": norm, "movement": movement, "num_prototypes": prototypes}))
         return {name: value / len(batches) for name, value in sums.items()} | {"learning_rate": rate}
 
@@ -272,7 +288,8 @@ class _Run:
                 z = step(field, z, targets, settings.alpha)
             return z
 
-        return Rollout(data.z[rows], targets, field, carry, generator, self.field.training)
+        complete = None if data.complete is None else data.complete[rows]
+        return Rollout(data.z[rows], targets, field, carry, generator, self.field.training, complete)
 
     def _check_bounded(self, values: Mapping[str, float], losses: Losses, epoch: int) -> None:
         """Stop where the loss is not finite or has exploded, and name the term that did it."""
@@ -381,12 +398,11 @@ def _check_labels(rows: EmbeddingSet) -> None:
     """An attribute that never varies has no effect to learn, and neither have embeddings that never vary."""
     if not np.ptp(rows.embeddings, axis=0).any():
         raise InputError(f"All {len(rows)} train rows are the same embedding; check how the file was made.")
-    labels = np.asarray(rows.attributes)
-    constant = [
-        f"'{name}' is {labels[0, k]} in all {len(rows)}"
-        for k, name in enumerate(rows.attribute_names)
-        if (labels[:, k] == labels[0, k]).all()
-    ]
+    constant = []
+    for name in rows.constant_attributes():
+        known = np.asarray(rows.attributes)[:, rows.attribute_names.index(name)]
+        known = known[known != UNKNOWN]
+        constant.append(f"'{name}' is {known[0]} in all {len(known)}" if len(known) else f"'{name}' is unknown in all")
     if constant:
         raise InputError(
             f"Attributes that do not vary in the train rows cannot be learned: {', '.join(constant)}. "

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from fclf.data.splits import SPLITS
 from fclf.errors import InputError
+from fclf.labels import UNKNOWN
 
 __all__ = [
     "NORM_TOLERANCE",
-    "UNKNOWN",
     "LabelCoding",
     "binary_labels",
     "check_people",
@@ -25,9 +25,6 @@ __all__ = [
     "unique_ids",
     "unit_rows",
 ]
-
-UNKNOWN = -1
-"""Stands in `EmbeddingSet.attributes` for a label that is not known."""
 
 LabelCoding = Literal["binary", "signed", "missing"]
 """How a file writes labels: 0/1; -1/1 for no/yes; 0/1 with -1 or NaN for unknown."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from fclf.data import formats
 from fclf.data.checks import (
-    UNKNOWN,
     LabelCoding,
     binary_labels,
     check_people,
@@ -28,6 +27,7 @@ from fclf.data.checks import (
 from fclf.data.splits import SPLITS, assign_splits
 from fclf.errors import InputError
 from fclf.files import digest
+from fclf.labels import UNKNOWN
 
 __all__ = ["UNKNOWN", "EmbeddingSet", "LabelCoding", "attribute_positions", "naming_line"]
 
@@ -193,17 +193,35 @@ class EmbeddingSet:
         return self.take(rows)
 
     def labelled(self) -> EmbeddingSet:
+        """Rows that have a known label of at least one attribute; what is unknown is masked wherever it would count.
+
+        Raises:
+            InputError: if there are no attributes, or no such row.
+        """
+        return self._with_known(np.any, "No row has a label of any of")
+
+    def fully_labelled(self) -> EmbeddingSet:
         """Rows whose attributes are all known.
 
         Raises:
             InputError: if there are no attributes, or no such row.
         """
+        return self._with_known(np.all, "No row has all of")
+
+    def _with_known(self, reduce: Callable[..., NDArray[np.bool_]], none: str) -> EmbeddingSet:
         if self.attributes is None:
             raise InputError(f"These embeddings have no attributes; {self._add_labels()}")
-        known = (self.attributes != UNKNOWN).all(axis=1)
+        known = reduce(self.attributes != UNKNOWN, axis=1)
         if not known.any():
-            raise InputError(f"No row has all of {', '.join(self.attribute_names)} labelled; choose fewer attributes.")
+            raise InputError(
+                f"{none} {', '.join(self.attribute_names)} labelled; choose other attributes, or label rows."
+            )
         return self if known.all() else self.take(known)
+
+    def constant_attributes(self) -> list[str]:
+        """Attributes of which not both values are known of some row."""
+        labels = np.asarray(self.attributes)
+        return [name for name, column in zip(self.attribute_names, labels.T, strict=True) if not {0, 1} <= set(column)]
 
     def unnamed_labels(self) -> list[str]:
         """Other columns that hold nothing but 0 and 1, as labels do that no `fclf.attributes` names."""

@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float, Int8, Int64
 from torch import Tensor
 
-from fclf.data.embeddings import UNKNOWN, EmbeddingSet, attribute_positions
+from fclf.data.embeddings import EmbeddingSet, attribute_positions
 from fclf.errors import InputError
+from fclf.labels import UNKNOWN
 
 __all__ = ["check_known", "combination_codes", "edit_targets", "flip_attributes", "own_labels"]
 
@@ -30,10 +31,11 @@ def flip_attributes(
 
     The number of flips is uniform on its range and so is the choice of attributes. With `probability` below 1
     the *whole batch* stays as it is otherwise, as in the reference's first training loop. The same number of
-    random values is drawn whatever happens, so that batches after this one do not depend on it.
+    random values is drawn whatever happens, so that batches after this one do not depend on it. Unknown labels are
+    never flipped and stay unknown.
 
     Args:
-        y: attributes, 0 or 1.
+        y: attributes, 0, 1 or `UNKNOWN`.
         generator: source of randomness, on the CPU.
         probability: that this batch is flipped at all.
         min_flips: fewest flips a row.
@@ -44,7 +46,10 @@ def flip_attributes(
     highest = min(max_flips, k)
     counts = torch.randint(min(min_flips, highest), highest + 1, (n, 1), generator=generator)
     ranks = torch.rand((n, k), generator=generator).argsort(dim=1)  # a random permutation of 0..K-1 a row
-    flips = ((ranks < counts) & flipped).to(y.device)
+    known = (y >= 0).cpu()
+    if not known.all():  # the known attributes are ranked among themselves
+        ranks = torch.where(known, ranks, k).argsort(dim=1).argsort(dim=1)
+    flips = ((ranks < counts) & flipped & known).to(y.device)
     return torch.where(flips, 1 - y, y)
 
 

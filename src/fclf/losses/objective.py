@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from fclf.config import LossConfig, PairwiseMSEConfig, PrototypeInfoNCEConfig
@@ -32,6 +32,8 @@ class Rollout:
     """Destinations of embeddings for target attributes."""
     generator: torch.Generator
     training: bool = True
+    complete: Bool[Tensor, " n"] | None = None
+    """Rows whose targets are all known; None where all are."""
 
     @cached_property
     def end(self) -> Float[Tensor, "n d"]:
@@ -118,17 +120,23 @@ class Objective:
         return {name: estimates[name](probe, self.config.jacobian_reduction) for name in self.jacobian_weights}
 
     def _contrastive(self, r: Rollout) -> Tensor:
+        """Of the rows whose targets are known: who agrees with a row of unknown targets is not known either."""
         kind, tau = self.config.contrastive, self.config.temperature
+        end, targets = r.end, r.targets
+        if r.complete is not None:
+            end, targets = end[r.complete], targets[r.complete]
+        if not len(end):
+            return (r.end * 0).sum()
         if isinstance(kind, PairwiseMSEConfig):
-            return pairwise_mse(r.end, r.targets, tau)
+            return pairwise_mse(end, targets, tau)
         if not isinstance(kind, PrototypeInfoNCEConfig):
-            return pairwise_infonce(r.end, agreement(r.targets, kind.agreement), tau)
-        loss = r.end.new_zeros(())
+            return pairwise_infonce(end, agreement(targets, kind.agreement), tau)
+        loss = end.new_zeros(())
         if kind.prototype_weight:
-            centres, own = self.prototypes(r.end, r.targets, training=r.training)
-            loss = loss + kind.prototype_weight * prototype_infonce(r.end, centres, own, tau)
+            centres, own = self.prototypes(end, targets, training=r.training)
+            loss = loss + kind.prototype_weight * prototype_infonce(end, centres, own, tau)
         if kind.pairwise_weight:
-            loss = loss + kind.pairwise_weight * pairwise_infonce(r.end, agreement(r.targets), tau)
+            loss = loss + kind.pairwise_weight * pairwise_infonce(end, agreement(targets), tau)
         return loss
 
     def _identity(self, r: Rollout) -> Tensor:
