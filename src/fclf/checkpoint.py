@@ -26,7 +26,7 @@ from fclf.errors import InputError
 from fclf.field import ChangeField, ChangeResidual, SharedPass, TargetField
 from fclf.files import atomic_write
 from fclf.flow import Flow, VectorField
-from fclf.labels import UNKNOWN
+from fclf.labels import UNKNOWN, ExclusiveGroup
 
 __all__ = ["Checkpoint", "change_weights"]
 
@@ -118,7 +118,18 @@ class Checkpoint:
     def matching(self, data: EmbeddingSet) -> EmbeddingSet:
         """Choose this model's attributes in `data` by name; `InputError` if the width or a name does not fit."""
         self.check_width(data)
-        return data.select(self.attribute_names)
+        return data.select(self.attribute_names).with_exclusive(
+            (group.attributes, group.always) for group in self.config.data.exclusive
+        )
+
+    @property
+    def exclusive(self) -> tuple[ExclusiveGroup, ...]:
+        """Attributes that exclude each other, by their columns."""
+        groups = self.config.data.exclusive
+        return tuple(
+            ExclusiveGroup(tuple(attribute_positions(group.attributes, self.attribute_names)), bool(group.always))
+            for group in groups
+        )
 
     def check_width(self, data: EmbeddingSet) -> None:
         """Refuse embeddings of another width."""
@@ -175,7 +186,7 @@ class Checkpoint:
             raise InputError(f"The strength of an edit must be a number of 0 or more, but {strength} came.")
         self.check_width(data)
         own = own_labels(data, self.attribute_names)
-        targets = edit_targets(own, self.attribute_names, assign, flip)
+        targets = edit_targets(own, self.attribute_names, assign, flip, self.exclusive)
         changes = isinstance(self.config.model, ChangeModelConfig)
         if changes:
             check_known(own, self.attribute_names, "This checkpoint's field looks at what changes")

@@ -23,7 +23,7 @@ from fclf.evaluation.calibration import SilhouetteCalibration
 from fclf.field import SharedPass, TargetField
 from fclf.fit import EpochCallback, fit_edit
 from fclf.flow import step
-from fclf.labels import UNKNOWN
+from fclf.labels import UNKNOWN, ExclusiveGroup
 from fclf.losses.objective import Losses, Objective, Rollout, numbers
 from fclf.provenance import Provenance
 from fclf.run_folder import RunFolder
@@ -42,6 +42,7 @@ class _Rows:
     z: Float[Tensor, "n d"]
     y: Float[Tensor, "n K"]
     """0, 1 or `UNKNOWN`."""
+    exclusive: tuple[ExclusiveGroup, ...] = ()
 
     @cached_property
     def complete(self) -> Bool[Tensor, " n"] | None:
@@ -58,6 +59,7 @@ class _Rows:
         return cls(
             torch.from_numpy(data.embeddings).to(device),
             torch.from_numpy(np.asarray(data.attributes)).to(device, torch.float32),
+            data.exclusive,
         )
 
     def batches(self, order: Tensor, size: int) -> list[Tensor]:
@@ -112,7 +114,13 @@ def train(
         raise InputError("--stop-on needs evaluations: --set training.evaluate_every=1 makes one after every epoch.")
     if config.data.attributes is not None:
         data = data.select(config.data.attributes)
-    config = config.model_copy(update={"data": config.data.model_copy(update={"attributes": data.attribute_names})})
+    data = data.with_exclusive((group.attributes, group.always) for group in config.data.exclusive)
+    settled = tuple(
+        group.model_copy(update={"always": found.always})
+        for group, found in zip(config.data.exclusive, data.exclusive, strict=True)
+    )
+    learned = config.data.model_copy(update={"attributes": data.attribute_names, "exclusive": settled})
+    config = config.model_copy(update={"data": learned})
     if config.model.embedding_dim not in (None, data.dim):
         raise InputError(
             f"model.embedding_dim is {config.model.embedding_dim}, but the embeddings have width {data.dim}. Leave the "
@@ -280,6 +288,7 @@ class _Run:
             probability=settings.flip_probability,
             min_flips=settings.min_flips,
             max_flips=settings.max_flips,
+            exclusive=data.exclusive,
         )
         field = SharedPass(self.field, getattr(torch, settings.precision))
 
@@ -289,7 +298,7 @@ class _Run:
             return z
 
         complete = None if data.complete is None else data.complete[rows]
-        return Rollout(data.z[rows], targets, field, carry, generator, self.field.training, complete)
+        return Rollout(data.z[rows], targets, field, carry, generator, self.field.training, complete, data.exclusive)
 
     def _check_bounded(self, values: Mapping[str, float], losses: Losses, epoch: int) -> None:
         """Stop where the loss is not finite or has exploded, and name the term that did it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -27,7 +27,7 @@ from fclf.data.checks import (
 from fclf.data.splits import SPLITS, assign_splits
 from fclf.errors import InputError
 from fclf.files import digest
-from fclf.labels import UNKNOWN
+from fclf.labels import UNKNOWN, ExclusiveGroup
 
 __all__ = ["UNKNOWN", "EmbeddingSet", "LabelCoding", "attribute_positions", "naming_line"]
 
@@ -55,6 +55,8 @@ class EmbeddingSet:
     """False where `ids` are row numbers because the file names no ids."""
     extras: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     """What else the file holds, carried along unread."""
+    exclusive: tuple[ExclusiveGroup, ...] = ()
+    """Attributes that exclude each other, by their columns; no file says so, but a configuration."""
 
     def __len__(self) -> int:
         return len(self.embeddings)
@@ -145,7 +147,45 @@ class EmbeddingSet:
         if not names:
             raise InputError(f"No attribute is chosen; choose among {', '.join(self.attribute_names)}.")
         columns = attribute_positions(names, self.attribute_names)
-        return replace(self, attributes=self.attributes[:, columns], attribute_names=tuple(names))
+        exclusive = tuple(group.among(columns) for group in self.exclusive)
+        return replace(
+            self,
+            attributes=self.attributes[:, columns],
+            attribute_names=tuple(names),
+            exclusive=tuple(group for group in exclusive if len(group.columns) > 1),
+        )
+
+    def with_exclusive(self, groups: Iterable[tuple[Sequence[str], bool | None]]) -> EmbeddingSet:
+        """The same rows, of whose labels it is known that these attributes exclude each other.
+
+        Args:
+            groups: names of attributes, and whether a row always has one of them; None to look at the labels.
+
+        Raises:
+            InputError: for a name that is not there, or rows that have two of a group, or none where they always have.
+        """
+        found = []
+        for names, always in groups:
+            columns = attribute_positions(names, self.attribute_names)
+            labels = np.asarray(self.attributes)[:, columns]
+            count, known = (labels == 1).sum(axis=1), (labels != UNKNOWN).all(axis=1)
+            none = known & (count == 0)
+            if (count > 1).any():
+                row = int(np.flatnonzero(count > 1)[0])
+                both = " and ".join(name for name, label in zip(names, labels[row], strict=True) if label == 1)
+                raise InputError(
+                    f"data.exclusive: {', '.join(names)} exclude each other, but {int((count > 1).sum())} of "
+                    f"{len(self)} rows have more than one (first: {self.ids[row]}, {both}). Mend the labels, or leave "
+                    "the group out."
+                )
+            if always and none.any():
+                raise InputError(
+                    f"data.exclusive: a row always has one of {', '.join(names)}, but {int(none.sum())} of {len(self)} "
+                    f"rows have none (first: {self.ids[np.flatnonzero(none)[0]]}). Set always to false."
+                )
+            seen = bool(known.any() and not none.any())
+            found.append(ExclusiveGroup(tuple(columns), seen if always is None else always))
+        return replace(self, exclusive=tuple(found))
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> EmbeddingSet:
         """Keep some rows, given as a mask or as row numbers.

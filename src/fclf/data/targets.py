@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fclf.data.embeddings import EmbeddingSet, attribute_positions
 from fclf.errors import InputError
-from fclf.labels import UNKNOWN
+from fclf.labels import UNKNOWN, ExclusiveGroup, settled
 
 __all__ = ["check_known", "combination_codes", "edit_targets", "flip_attributes", "own_labels"]
 
@@ -26,6 +26,7 @@ def flip_attributes(
     probability: float = 1.0,
     min_flips: int = 1,
     max_flips: int = 2,
+    exclusive: Sequence[ExclusiveGroup] = (),
 ) -> Float[Tensor, "n K"]:
     """Flip `min_flips` to `max_flips` distinct attributes of every row, all rows at once.
 
@@ -40,6 +41,7 @@ def flip_attributes(
         probability: that this batch is flipped at all.
         min_flips: fewest flips a row.
         max_flips: most flips a row; at most K are made.
+        exclusive: groups that are one choice (`fclf.labels.settled`), which may add a flip or take one back.
     """
     n, k = y.shape
     flipped = torch.rand((), generator=generator) < probability
@@ -50,7 +52,11 @@ def flip_attributes(
     if not known.all():  # the known attributes are ranked among themselves
         ranks = torch.where(known, ranks, k).argsort(dim=1).argsort(dim=1)
     flips = ((ranks < counts) & flipped & known).to(y.device)
-    return torch.where(flips, 1 - y, y)
+    targets = torch.where(flips, 1 - y, y)
+    if not exclusive:
+        return targets
+    before, after = (x.detach().cpu().numpy().astype(np.int8) for x in (y, targets))
+    return torch.from_numpy(settled(before, after, exclusive)).to(y)
 
 
 def combination_codes(y: Float[Tensor, "n K"]) -> Int64[Tensor, " n"]:
@@ -77,13 +83,19 @@ def own_labels(data: EmbeddingSet, names: Sequence[str]) -> Int8[np.ndarray, "n 
 
 
 def edit_targets(
-    labels: Int8[np.ndarray, "n K"], names: Sequence[str], assign: Mapping[str, int], flip: Sequence[str]
+    labels: Int8[np.ndarray, "n K"],
+    names: Sequence[str],
+    assign: Mapping[str, int],
+    flip: Sequence[str],
+    exclusive: Sequence[ExclusiveGroup] = (),
 ) -> Int8[np.ndarray, "n K"]:
     """Target of every row: its own `labels` of the attributes `names`, with some assigned and some flipped.
 
+    Who gains an attribute of an exclusive group loses the one that was there.
+
     Raises:
-        InputError: for unknown or contradictory attributes, values other than 0 and 1, or labels that are needed
-            and not known.
+        InputError: for unknown or contradictory attributes, values other than 0 and 1, labels that are needed
+            and not known, or two attributes of an exclusive group.
     """
     assigned, flipped = attribute_positions(list(assign), names), attribute_positions(flip, names)
     if not assigned and not flipped:
@@ -96,9 +108,34 @@ def edit_targets(
             raise InputError(f"--set {name}={value}: an attribute is set to 0 or 1.")
     targets = labels.copy()
     targets[:, assigned] = list(assign.values())
-    check_known(targets, names, "The target of an edit is a row's own labels with some changed")
+    check_known(
+        settled(labels, targets, exclusive), names, "The target of an edit is a row's own labels with some changed"
+    )
     targets[:, flipped] = 1 - targets[:, flipped]
-    return targets
+    found, asked = settled(labels, targets, exclusive), [*assigned, *flipped]
+    _check_choice(targets[:, asked], found[:, asked], [*assign, *flip], names, exclusive)
+    return found
+
+
+def _check_choice(
+    wanted: Int8[np.ndarray, "n a"],
+    settled_for: Int8[np.ndarray, "n a"],
+    asked: Sequence[str],
+    names: Sequence[str],
+    exclusive: Sequence[ExclusiveGroup],
+) -> None:
+    """Refuse what the exclusive groups do not allow."""
+    for name, mine, got in zip(asked, wanted.T, settled_for.T, strict=True):
+        if (mine == got).all():
+            continue
+        group = next(group for group in exclusive if names.index(name) in group.columns)
+        others = [names[k] for k in group.columns if names[k] != name]
+        if (mine[mine != got] == 1).any():
+            rivals = " and ".join(other for other in others if other in asked)
+            raise InputError(f"{name} and {rivals} exclude each other; set one of them.")
+        raise InputError(
+            f"Every row has one of {name}, {', '.join(others)}, so {name} cannot just be taken away: set another to 1."
+        )
 
 
 def check_known(labels: Int8[np.ndarray, "n K"], names: Sequence[str], why: str) -> None:

@@ -97,7 +97,7 @@ class Bench:
         z, y = rows.embeddings.astype(np.float64), np.asarray(rows.attributes)
         names, known = rows.attribute_names, y != UNKNOWN
         full = y if taken_for is None else taken_for
-        plan = plan_edits(full, names, mode, seed, known)
+        plan = plan_edits(full, names, mode, seed, known, rows.exclusive)
         groups, few = (
             [g for g in comparable_groups(plan, y, *least) if np.ptp(z[g.real], axis=0).any()]
             for least in ((MIN_EDITED, MIN_REAL), (MIN_RARE, MIN_RARE))

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fclf.data.embeddings import EmbeddingSet
 from fclf.data.targets import check_known, edit_targets, own_labels
 from fclf.errors import InputError
+from fclf.labels import ExclusiveGroup, settled
 
 __all__ = [
     "MIN_EDITED",
@@ -79,13 +80,15 @@ def plan_edits(
     mode: Mode = "each",
     seed: int = 0,
     known: NDArray[np.bool_] | None = None,
+    exclusive: Sequence[ExclusiveGroup] = (),
 ) -> EditPlan:
     """Plan edits of rows with attributes `y`.
 
     `each`: every row once per attribute, that attribute flipped; the mode that decides. `single`: every row once,
     one random attribute. `multi`: every row once, two or three random attributes. `smiling`: every row once, the
     attribute named Smiling. Where only some labels are `known`, (n, K), no other is flipped, and `y` holds what the
-    rest are taken for.
+    rest are taken for. A group of `exclusive` attributes is one choice: who gains one loses the one that was there, and
+    an edit that would only lose one that every row has is left out.
     """
     n, k = y.shape
     rows = np.arange(n)
@@ -104,14 +107,17 @@ def plan_edits(
             low, high = (1, 1) if mode == "single" else (min(2, k), min(3, k))
             counts = rng.integers(low, high + 1, (n, 1))
             flips = rng.random((n, k)).argsort(axis=1) < counts
-    complete = None
-    if known is not None and not known.all():
-        flips = flips & known[source]
-        asked = flips.any(axis=1)
-        source, flips = source[asked], flips[asked]
-        complete = np.asarray(known.all(axis=1))[source]
+    partly = known is not None and not known.all()
+    flips = flips & known[source] if known is not None and partly else flips
     original = y[source]
-    return EditPlan(source, original, np.where(flips, 1 - original, original).astype(np.int8), complete)
+    target = settled(original, np.where(flips, 1 - original, original).astype(np.int8), exclusive)
+    plan = EditPlan(source, original, target, _all_of(known)[source] if known is not None and partly else None)
+    return plan.take(np.flatnonzero(plan.flips.any(axis=1))) if partly or exclusive else plan
+
+
+def _all_of(known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Rows of which all is known."""
+    return np.asarray(known.all(axis=1))
 
 
 def ask_edits(rows: EmbeddingSet, assign: Mapping[str, int], flip: Sequence[str]) -> EditPlan:
@@ -123,8 +129,8 @@ def ask_edits(rows: EmbeddingSet, assign: Mapping[str, int], flip: Sequence[str]
     y, names = own_labels(rows, rows.attribute_names), rows.attribute_names
     check_known(y, names, "A flipbook starts from them")
     if not assign and not flip:
-        return plan_edits(y, names)
-    plan = EditPlan(np.arange(len(y)), y, edit_targets(y, names, assign, flip))
+        return plan_edits(y, names, exclusive=rows.exclusive)
+    plan = EditPlan(np.arange(len(y)), y, edit_targets(y, names, assign, flip, rows.exclusive))
     if not plan.flips.any():
         wanted = ", ".join(f"{name}={value}" for name, value in assign.items())
         raise InputError(f"All {len(y)} rows have {wanted} already, so nothing would change. Set or flip another.")

@@ -117,7 +117,8 @@ class Bout:
         inputs = Standardiser.fit(real)
         judge = LinearJudge.fit(inputs, real, labels)
         rows = val.embeddings.astype(np.float64)
-        plan = plan_edits(taken_for, val.attribute_names, "each", known=np.asarray(val.attributes) != UNKNOWN)
+        known = np.asarray(val.attributes) != UNKNOWN
+        plan = plan_edits(taken_for, val.attribute_names, known=known, exclusive=val.exclusive)
         blocks = Blocks.draw(len(val), val.identities, seed)
         others = np.random.default_rng(seed).permutation(len(real))[:GALLERY]
         bout = cls(

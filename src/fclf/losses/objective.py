@@ -14,6 +14,7 @@ from torch import Tensor
 from fclf.config import LossConfig, PairwiseMSEConfig, PrototypeInfoNCEConfig
 from fclf.data.targets import flip_attributes
 from fclf.flow import VectorField
+from fclf.labels import ExclusiveGroup
 from fclf.losses.contrastive import agreement, pairwise_infonce, pairwise_mse, prototype_infonce
 from fclf.losses.prototypes import BatchPrototypes, MovingAveragePrototypes, PrototypeSource, RealPrototypes
 from fclf.losses.regularizers import curl, divergence, probe_jacobian, smoothness, squared_distance
@@ -34,6 +35,8 @@ class Rollout:
     training: bool = True
     complete: Bool[Tensor, " n"] | None = None
     """Rows whose targets are all known; None where all are."""
+    exclusive: tuple[ExclusiveGroup, ...] = ()
+    """Attributes that exclude each other."""
 
     @cached_property
     def end(self) -> Float[Tensor, "n d"]:
@@ -144,7 +147,7 @@ class Objective:
 
     def _separation(self, r: Rollout) -> Tensor:
         """FIX 4: away from where the same rows would go with one random attribute of the target wrong."""
-        wrong = flip_attributes(r.targets, r.generator, max_flips=1)
+        wrong = flip_attributes(r.targets, r.generator, max_flips=1, exclusive=r.exclusive)
         return -squared_distance(r.end, r.carry(r.start, wrong), self.config.identity_reduction)
 
 
