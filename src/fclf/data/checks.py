@@ -20,6 +20,7 @@ __all__ = [
     "check_people",
     "column",
     "known_splits",
+    "one_text",
     "plain_array",
     "row_norms",
     "unique_ids",
@@ -31,6 +32,15 @@ LabelCoding = Literal["binary", "signed", "missing"]
 
 NORM_TOLERANCE = {"float16": 5e-3, "float32": 1e-3, "float64": 1e-3}
 """How far a norm may be from 1, by type of the embeddings."""
+
+
+def one_text(value: NDArray[Any] | None, key: str, source: str) -> str | None:
+    """A single text, where there is one."""
+    if value is None:
+        return None
+    if value.ndim or value.dtype.kind != "U":
+        raise InputError(f"{source}: `{key}` must be one text, but type {value.dtype} of shape {value.shape} came.")
+    return str(value)
 
 
 def plain_array(key: str, value: Any, source: str) -> NDArray[Any]:

@@ -20,6 +20,7 @@ from fclf.data.checks import (
     check_people,
     column,
     known_splits,
+    one_text,
     plain_array,
     unique_ids,
     unit_rows,
@@ -31,7 +32,7 @@ from fclf.labels import UNKNOWN, ExclusiveGroup
 
 __all__ = ["UNKNOWN", "EmbeddingSet", "LabelCoding", "attribute_positions", "naming_line"]
 
-KEYS = ("embeddings", "attributes", "attribute_names", "ids", "identities", "split")
+KEYS = ("embeddings", "attributes", "attribute_names", "ids", "identities", "split", "encoder")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,8 @@ class EmbeddingSet:
     """False where `ids` are row numbers because the file names no ids."""
     extras: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     """What else the file holds, carried along unread."""
+    encoder: str | None = None
+    """Fingerprint of the network that made the embeddings, where it is known."""
     exclusive: tuple[ExclusiveGroup, ...] = ()
     """Attributes that exclude each other, by their columns; no file says so, but a configuration."""
 
@@ -109,6 +112,7 @@ class EmbeddingSet:
             identities=None if identities is None else identities.astype(np.int64),
             split=split,
             has_ids="ids" in arrays,
+            encoder=one_text(arrays.get("encoder"), "encoder", source),
             extras={key: value for key, value in arrays.items() if key not in KEYS},
         )
 
@@ -136,6 +140,8 @@ class EmbeddingSet:
         for key, value in (("identities", self.identities), ("split", self.split)):
             if value is not None:
                 arrays[key] = value
+        if self.encoder is not None:
+            arrays["encoder"] = np.array(self.encoder)
         return {**arrays, **self.extras}
 
     def select(self, names: Sequence[str]) -> EmbeddingSet:
