@@ -22,7 +22,7 @@ from fclf.config import ChangeModelConfig, Config, parse_config
 from fclf.data.checks import UNKNOWN
 from fclf.data.embeddings import EmbeddingSet, attribute_positions
 from fclf.data.formats.tensors import load_plain
-from fclf.data.targets import check_known, edit_targets, own_labels
+from fclf.data.targets import Assigned, check_known, edit_targets, own_labels
 from fclf.errors import InputError
 from fclf.field import ChangeField, ChangeResidual, SharedPass, TargetField
 from fclf.files import atomic_write
@@ -147,7 +147,7 @@ class Checkpoint:
     def edit(
         self,
         data: EmbeddingSet,
-        assign: Mapping[str, int] | None = None,
+        assign: Mapping[str, Assigned] | None = None,
         flip: Sequence[str] = (),
         *,
         strength: float = 1.0,
@@ -161,7 +161,7 @@ class Checkpoint:
         Args:
             data: embeddings; the target is each row's own labels with some changed, so rows need labels (`infer` can
                 fill them in), unless `assign` names every attribute of a field that looks at the target alone.
-            assign: attributes to set, to 0 or 1.
+            assign: attributes to set: to 0 or 1, or to a value for every row, where -1 or NaN leaves a row as it is.
             flip: attributes to turn over.
             strength: scales the flow time; 0 leaves every embedding as it is.
             device: where to compute.

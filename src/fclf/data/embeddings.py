@@ -19,8 +19,8 @@ from fclf.data.checks import (
     LabelCoding,
     binary_labels,
     check_people,
-    column,
     known_splits,
+    people_numbers,
     plain_array,
     unique_ids,
     unit_rows,
@@ -72,6 +72,7 @@ class EmbeddingSet:
         labels: LabelCoding = "binary",
         normalize: bool = False,
         source: str = "the arrays",
+        first_row: int = 0,
     ) -> EmbeddingSet:
         """Check arrays under the keys of the file format and build a set from them.
 
@@ -81,6 +82,7 @@ class EmbeddingSet:
             labels: how attributes are written.
             normalize: project rows of any length to the unit sphere instead of refusing them.
             source: what to call the input in messages.
+            first_row: number of the first row in `source`, where the arrays are a part of it.
 
         Raises:
             InputError: for anything else, with the first bad row.
@@ -89,14 +91,12 @@ class EmbeddingSet:
         if "embeddings" not in arrays:
             found = ", ".join(sorted(arrays)) or "nothing"
             raise InputError(f"{source} has no array `embeddings`; it holds {found}.")
-        embeddings = unit_rows(arrays["embeddings"], source, normalize=normalize)
+        embeddings = unit_rows(arrays["embeddings"], source, normalize=normalize, first_row=first_row)
         n = len(embeddings)
-        names, attributes = binary_labels(arrays, n, labels, source)
+        names, attributes = binary_labels(arrays, n, labels, source, first_row)
         ids = unique_ids(arrays.get("ids"), n, source)
-        identities = column(arrays, "identities", n, "iu", "integers", source)
-        if identities is not None and identities.size and int(identities.max()) > np.iinfo(np.int64).max:
-            raise InputError(f"{source}: `identities` must fit in 64 bits with a sign, but {identities.max()} came.")
-        split = known_splits(arrays, n, source)
+        identities = people_numbers(arrays, n, source)
+        split = known_splits(arrays, n, source, first_row)
         if identities is not None and split is not None:
             check_people(identities, split, source)
         return cls(
@@ -104,7 +104,7 @@ class EmbeddingSet:
             attributes=attributes,
             attribute_names=names,
             ids=ids,
-            identities=None if identities is None else identities.astype(np.int64),
+            identities=identities,
             split=split,
             has_ids="ids" in arrays,
             extras={key: value for key, value in arrays.items() if key not in KEYS},
