@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fclf.checkpoint import Checkpoint
 from fclf.data.embeddings import EmbeddingSet
@@ -19,8 +20,8 @@ __all__ = ["Streamed", "edit_stream"]
 
 ALIGNED = 2048
 """Rows that a flow carries at once: blocks of a multiple of it end at the same bits as all rows together."""
-NUMBERS = 1 << 22
-"""Embedding numbers in a block: 16 MiB."""
+NUMBERS = 1 << 21
+"""Embedding numbers in a block: 8 MiB, of which an edit holds some copies."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def edit_stream(
         split: edit the rows of this split of `index` only.
         strength: scales the flow time.
         infer_labels: fill in missing labels by the checkpoint's classifier.
-        block_rows: rows of a block, rounded up to a multiple of 2,048; what makes 16 MiB if absent.
+        block_rows: rows of a block, rounded up to a multiple of 2,048; what makes 8 MiB if absent.
         on_rows: told how many rows of the file are done.
 
     Raises:
@@ -72,13 +73,12 @@ def edit_stream(
     """
     index = stream.index() if index is None else index
     columns, done, inferred = dict(columns or {}), 0, 0
-    if split is not None:
-        index.part(split)  # refuses one without rows before any work
+    wanted_rows = None if split is None else index.rows_of(split)  # refuses one without rows before any work
     rows = block_rows or NUMBERS // model.dim
     size = max(1, -(-rows // ALIGNED)) * ALIGNED
     with atomic_write(output) as file:
         writer = BlockWriter(file)
-        for block in _chosen(stream.blocks(size, index, tuple(columns.values())), split, size, on_rows):
+        for block in _chosen(stream.blocks(size, index, tuple(columns.values())), wanted_rows, size, on_rows):
             data = block.data
             if infer_labels:
                 data, found = model.infer(data)
@@ -92,17 +92,20 @@ def edit_stream(
 
 
 def _chosen(
-    blocks: Iterator[Block], split: str | None, size: int, on_rows: Callable[[int], None] | None
+    blocks: Iterator[Block],
+    rows: NDArray[np.bool_] | None,
+    size: int,
+    on_rows: Callable[[int], None] | None,
 ) -> Iterator[Block]:
-    """Blocks of `size` rows of a split, or of all rows."""
+    """Blocks of `size` rows, of those rows that are wanted."""
     waiting: list[Block] = []
     read = 0
     for block in blocks:
-        read += len(block.data)
-        if split is None:
+        first, read = read, read + len(block.data)
+        if rows is None:
             yield block
         else:
-            chosen = block.take(np.asarray(block.data.split) == split)
+            chosen = block.take(rows[first:read])
             waiting += [chosen] if len(chosen.data) else []
             if sum(len(part.data) for part in waiting) >= size:
                 whole = Block.join(waiting)

@@ -182,15 +182,19 @@ class EmbeddingSet:
         Raises:
             InputError: if there are none.
         """
+        return self.take(self.rows_of(split))
+
+    def rows_of(self, split: str) -> NDArray[np.bool_]:
+        """Which rows are in a split; `InputError` as of `part`."""
         if split not in SPLITS:
             raise InputError(f"There is no split '{split}'; type one of {', '.join(SPLITS)}.")
         if self.split is None:
             raise InputError("These embeddings have no split column; call `with_split(seed)` first.")
-        rows = self.split == split
+        rows: NDArray[np.bool_] = self.split == split
         if not rows.any():
             counts = ", ".join(f"{name} {int((self.split == name).sum())}" for name in SPLITS)
             raise InputError(f"The split '{split}' is empty (rows: {counts}). Give rows the split '{split}'.")
-        return self.take(rows)
+        return rows
 
     def labelled(self) -> EmbeddingSet:
         """Rows whose attributes are all known.

@@ -184,25 +184,26 @@ class EmbeddingStream:
             data = EmbeddingSet.from_arrays(
                 arrays, labels=self._labels, normalize=self._normalize, source=source, first_row=first
             )
-            data = _with_index(data, index, slice(first, first + len(data)))
+            data = self._with_index(data, index, slice(first, first + len(data)))
             numbers = {name: number_column(table[name], name, source) for name in columns if name in others}
             read_from = replace(data, extras=numbers)
             found = {name: column_targets(read_from, name, source, first) for name in dict.fromkeys(columns)}
             yield Block(replace(data, extras=found), table)
             first += len(data)
 
-
-def _with_index(data: EmbeddingSet, index: EmbeddingSet, rows: slice) -> EmbeddingSet:
-    if index.attributes is not None:
-        data = replace(
-            data,
-            attributes=index.attributes[rows],
-            attribute_names=index.attribute_names,
-            ids=index.ids[rows],
-            has_ids=index.has_ids,
-            identities=None if index.identities is None else index.identities[rows],
-        )
-    return data if index.split is None else replace(data, split=index.split[rows])
+    def _with_index(self, data: EmbeddingSet, index: EmbeddingSet, rows: slice) -> EmbeddingSet:
+        """With what `index` has and the file has not, or has otherwise."""
+        if index.attributes is not None:
+            data = replace(
+                data,
+                attributes=index.attributes[rows],
+                attribute_names=index.attribute_names,
+                ids=index.ids[rows],
+                has_ids=index.has_ids,
+                identities=None if index.identities is None else index.identities[rows],
+            )
+        own = "split" in self._reader.schema.names
+        return data if own or index.split is None else replace(data, split=index.split[rows])
 
 
 def _numbers(rows: int, wanted: bool) -> NDArray[np.str_]:

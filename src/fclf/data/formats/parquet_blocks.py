@@ -25,7 +25,7 @@ from fclf.data.formats.parquet import (
 __all__ = ["BlockReader", "BlockWriter", "replaced"]
 
 BUFFER = 1 << 20
-"""Bytes read at once: without a limit a whole column of a row group is, which may be gigabytes."""
+"""Bytes read at once: elsewhere a whole column of a row group is, or with `pre_buffer` all that is ever asked for."""
 
 
 class BlockReader:
@@ -34,7 +34,9 @@ class BlockReader:
     def __init__(self, path: Path, what: str, threads: bool = False) -> None:
         self.path, self._what, self._threads = path, what, threads
         with clear_read_errors(path, what):
-            self._file = parquet.ParquetFile(path, page_checksum_verification=True, buffer_size=BUFFER)
+            self._file = parquet.ParquetFile(
+                path, page_checksum_verification=True, buffer_size=BUFFER, pre_buffer=False
+            )
         self.schema: pa.Schema = self._file.schema_arrow
         self.rows: int = self._file.metadata.num_rows
         try:
@@ -85,7 +87,7 @@ class BlockWriter:
         """Write rows as a row group, with a checksum on every page."""
         if self._writer is None:
             plain = [name for name in table.column_names if name != "embedding"]
-            self._writer = parquet.ParquetWriter(self._file, table.schema, use_dictionary=plain, **OPTIONS)
+            self._writer = parquet.ParquetWriter(self._file, table.schema, use_dictionary=plain, write_statistics=plain, **OPTIONS)
         self._writer.write_table(table, row_group_size=max(1, len(table)))
 
     def finish(self) -> None:
