@@ -1,12 +1,5 @@
 """Edits of files larger than memory: the same bits as in memory, the same refusals, and memory that stays flat."""
 
-import json
-import os
-import resource
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +13,6 @@ from fclf.config import load_config
 from fclf.data.embeddings import EmbeddingSet
 from fclf.data.planted import planted
 from fclf.data.stream import EmbeddingStream
-from fclf.errors import InputError
 from fclf.streaming import edit_stream
 from fclf.train import train
 
@@ -53,9 +45,7 @@ def file(many, tmp_path_factory):
     want = np.where(np.arange(5000) % 3 == 2, -1, np.arange(5000) % 3)
     extras = {"note": np.array([f"row {i}" for i in range(5000)]), "want": want}
     replace(many, extras=extras).save(path)
-    table = parquet.read_table(path).replace_schema_metadata(
-        {**parquet.read_schema(path).metadata, b"theirs": b"kept"}
-    )
+    table = parquet.read_table(path).replace_schema_metadata({**parquet.read_schema(path).metadata, b"theirs": b"kept"})
     table = table.append_column("nested", pa.array([[{"a": i}] for i in range(5000)]))
     table = table.set_column(table.schema.get_field_index("id"), "id", table["id"].dictionary_encode())
     parquet.write_table(table, path, row_group_size=777)

@@ -138,7 +138,7 @@ def write_parquet(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     titles = [name for name, _ in columns]
     refuse_repeated(titles, path)
     table = pa.table(dict(columns)).replace_schema_metadata(metadata)
-    plain = [name for name in titles if name != "embedding"]  # a dictionary of distinct floats only costs space, and statistics time
+    plain = [name for name in titles if name != "embedding"]  # of distinct floats a dictionary only costs space
     with atomic_write(path) as file:
         parquet.write_table(table, file, use_dictionary=plain, write_statistics=plain, **OPTIONS)
 

@@ -87,7 +87,9 @@ class BlockWriter:
         """Write rows as a row group, with a checksum on every page."""
         if self._writer is None:
             plain = [name for name in table.column_names if name != "embedding"]
-            self._writer = parquet.ParquetWriter(self._file, table.schema, use_dictionary=plain, write_statistics=plain, **OPTIONS)
+            self._writer = parquet.ParquetWriter(
+                self._file, table.schema, use_dictionary=plain, write_statistics=plain, **OPTIONS
+            )
         self._writer.write_table(table, row_group_size=max(1, len(table)))
 
     def finish(self) -> None:
