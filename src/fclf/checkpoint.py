@@ -21,7 +21,7 @@ from fclf.closed.transport import ConditionalTransport
 from fclf.config import ChangeModelConfig, Config, parse_config
 from fclf.data.embeddings import EmbeddingSet, attribute_positions
 from fclf.data.formats.tensors import load_plain
-from fclf.data.targets import check_known, edit_targets, own_labels
+from fclf.data.targets import Assigned, check_known, edit_targets, own_labels
 from fclf.errors import InputError
 from fclf.field import ChangeField, ChangeResidual, SharedPass, TargetField
 from fclf.files import atomic_write
@@ -51,6 +51,11 @@ class Checkpoint:
     """`EmbeddingSet.row_digests` of the same rows."""
     seen_identities: tuple[int, ...] = ()
     """Who is shown in them, in the numbers of that file."""
+    seen_before: tuple[tuple[tuple[str, ...], tuple[int, ...]], ...] = ()
+    """Row digests and people of earlier runs (warm start) whose files number people in a way of their own; their ids
+    and digests are among `seen_ids` and `seen_digests` too."""
+    warm_start: dict[str, Any] = field(default_factory=dict)
+    """What was taken over from which earlier run (`fclf.warm_start`)."""
     classifier: dict[str, Tensor] = field(default_factory=dict)
     """Arrays of a `LinearClassifier` of the train rows, for rows without labels."""
     choice: dict[str, Any] = field(default_factory=dict)
@@ -151,14 +156,24 @@ class Checkpoint:
         Two files may number their people differently, so numbers are compared only where `everything`, the data that
         the rows come from, holds rows that training has read.
         """
-        if rows.identities is None or not self.seen_identities or not self.shared_rows(everything):
+        sources = [(digests, numbers) for digests, numbers in self.people_seen() if numbers]
+        if rows.identities is None or not sources:
             return 0
-        return int(np.isin(rows.identities, self.seen_identities).sum())
+        shown = set(everything.row_digests())
+        numbers = [who for digests, who in sources if not shown.isdisjoint(digests)]
+        if not numbers and self.shared_rows(everything):  # by id only, which tells no source from another
+            numbers = [who for _, who in sources]
+        return int(np.isin(rows.identities, [number for who in numbers for number in who]).sum())
+
+    def people_seen(self) -> list[tuple[set[str], tuple[int, ...]]]:
+        """Row digests and people of each file that has numbers of its own."""
+        before = [(set(digests), numbers) for digests, numbers in self.seen_before]
+        return [(set(self.seen_digests).difference(*(d for d, _ in before)), self.seen_identities), *before]
 
     def edit(
         self,
         data: EmbeddingSet,
-        assign: Mapping[str, int] | None = None,
+        assign: Mapping[str, Assigned] | None = None,
         flip: Sequence[str] = (),
         *,
         strength: float = 1.0,
@@ -172,7 +187,7 @@ class Checkpoint:
         Args:
             data: embeddings; the target is each row's own labels with some changed, so rows need labels (`infer` can
                 fill them in), unless `assign` names every attribute of a field that looks at the target alone.
-            assign: attributes to set, to 0 or 1.
+            assign: attributes to set: to 0 or 1, or to a value for every row, where -1 or NaN leaves a row as it is.
             flip: attributes to turn over.
             strength: scales the flow time; 0 leaves every embedding as it is.
             device: where to compute.
@@ -241,6 +256,8 @@ class Checkpoint:
             "seen_ids": list(self.seen_ids),
             "seen_digests": list(self.seen_digests),
             "seen_identities": list(self.seen_identities),
+            "seen_before": [[list(digests), list(numbers)] for digests, numbers in self.seen_before],
+            "warm_start": self.warm_start,
             "classifier": self.classifier,
             "choice": self.choice,
             "strength": self.strength,
@@ -284,6 +301,8 @@ class Checkpoint:
                 seen_ids=tuple(content["seen_ids"]),
                 seen_digests=tuple(content["seen_digests"]),
                 seen_identities=tuple(content["seen_identities"]),
+                seen_before=tuple((tuple(digests), tuple(who)) for digests, who in content.get("seen_before", ())),
+                warm_start=dict(content.get("warm_start", {})),
                 classifier=dict(content["classifier"]),
                 choice=dict(content["choice"]),
                 strength=float(content["strength"]),

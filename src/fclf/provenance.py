@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from fclf.config import Config, changes
 from fclf.data.embeddings import EmbeddingSet
 from fclf.errors import InputError
 from fclf.run_folder import RunFolder
+from fclf.warm_start import WarmStart
 
 __all__ = ["Provenance"]
 
@@ -32,6 +33,10 @@ class Provenance:
     identities: tuple[int, ...]
     classifier: dict[str, Tensor]
     rows: dict[str, int]
+    seen_before: tuple[tuple[tuple[str, ...], tuple[int, ...]], ...] = ()
+    """As of a checkpoint."""
+    warm_start: dict[str, Any] = field(default_factory=dict)
+    """As of a checkpoint."""
 
     @classmethod
     def of(cls, data: EmbeddingSet, train_rows: EmbeddingSet, val_rows: EmbeddingSet) -> Provenance:
@@ -53,6 +58,39 @@ class Provenance:
             rows={"train": len(train_rows), "val": len(val_rows)},
         )
 
+    def after(self, start: WarmStart, data: EmbeddingSet, taken: str) -> Provenance:
+        """The same after a warm start: rows and people that the earlier run has read count as read.
+
+        People are compared by number, so those of the two are put together only where `data` holds rows that the
+        earlier run has read; a file of its own numbers stays by itself.
+        """
+        earlier, here = start.earlier, set(data.row_digests())
+        before, people = [], set(self.identities)
+        for digests, numbers in earlier.people_seen():
+            if here.isdisjoint(digests):
+                before.append((tuple(sorted(digests)), numbers))
+            else:
+                people |= set(numbers)
+        return replace(
+            self,
+            ids=tuple(dict.fromkeys((*self.ids, *earlier.seen_ids))),
+            digests=tuple(dict.fromkeys((*self.digests, *earlier.seen_digests))),
+            identities=tuple(sorted(people)),
+            seen_before=tuple(before),
+            warm_start=start.record(taken),
+        )
+
+    def as_in(self, saved: Checkpoint) -> Provenance:
+        """The same with what a checkpoint of this run says of an earlier one that it began from."""
+        return replace(
+            self,
+            ids=saved.seen_ids,
+            digests=saved.seen_digests,
+            identities=saved.seen_identities,
+            seen_before=saved.seen_before,
+            warm_start=saved.warm_start,
+        )
+
     def checkpoint(self, config: Config, **what: Any) -> Checkpoint:
         """A checkpoint of what was learned from these rows."""
         return Checkpoint(
@@ -63,6 +101,8 @@ class Provenance:
             seen_ids=self.ids,
             seen_digests=self.digests,
             seen_identities=self.identities,
+            seen_before=self.seen_before,
+            warm_start=self.warm_start,
             classifier=self.classifier,
             **what,
         )
@@ -77,6 +117,7 @@ class Provenance:
                 "attributes": list(self.names),
                 "rows": self.rows,
                 "data_fingerprint": self.fingerprint,
+                **({"warm_start": self.warm_start} if self.warm_start else {}),
                 "epochs": epochs,
                 "seconds": round(seconds, 3),
             }

@@ -27,6 +27,7 @@ from fclf.labels import UNKNOWN, ExclusiveGroup
 from fclf.losses.objective import Losses, Objective, Rollout, numbers
 from fclf.provenance import Provenance
 from fclf.run_folder import RunFolder
+from fclf.warm_start import WarmStart
 
 __all__ = ["EpochCallback", "train"]
 
@@ -79,6 +80,7 @@ def train(
     on_epoch: EpochCallback | None = None,
     monitor: MonitorOf | None = None,
     stop_on: Collection[str] = (),
+    warm_start: Checkpoint | None = None,
 ) -> Checkpoint:
     """Train a field on the `train` rows, choose on the `val` rows, and write a run folder.
 
@@ -102,12 +104,20 @@ def train(
             a `score`, `fclf_best.pt` is the epoch that has not `collapsed`, is `healthy` and has the highest score, in
             this order; elsewhere the one with the lowest validation loss.
         stop_on: `collapse` to stop at the first epoch that the monitor calls collapsed.
+        warm_start: begin from this checkpoint (`fclf.warm_start`): a field on the target from its weights, attributes
+            matched by name; a field on the change with the closed form that it chose, fitted anew. Rows that it has
+            read count as read by this run.
 
     Raises:
         InputError: for data, a configuration or a folder that does not fit.
         NonFiniteLossError: if the loss stops being a number; the checkpoints of earlier epochs stay.
         VerdictError: if training is stopped by `stop_on`; all checkpoints stay.
     """
+    if resume and warm_start is not None:
+        raise InputError(
+            "--resume and --warm-start contradict each other: a resumed run goes on from its own checkpoint. Leave out "
+            "--warm-start to go on, or type --overwrite instead of --resume to begin again."
+        )
     if stop_on and isinstance(config.model, ChangeModelConfig):
         raise InputError("--stop-on: a field on the change has no epochs to stop at. Leave the option out.")
     if stop_on and (monitor is None or not config.training.evaluate_every):
@@ -130,6 +140,9 @@ def train(
     train_rows, val_rows = data.part("train").labelled(), data.part("val").labelled()
     _check_labels(train_rows)
     folder = RunFolder(output_dir)
+    if resume and not folder.latest.is_file():
+        folder.check_cold()
+    start = None if warm_start is None else WarmStart(warm_start, data.attribute_names, data.dim)
     seen = Provenance.of(data, train_rows, val_rows)
     if isinstance(config.model, ChangeModelConfig):
         if resume and folder.latest.is_file():  # it is fitted in one go, so what is there is finished
@@ -138,9 +151,16 @@ def train(
             return saved
         if resume:
             folder.check_begun()
+        taken = None
+        if start is not None:
+            taken = start.choice(config.model)
+            seen = seen.after(start, data, f"the choice of a closed form ({taken.start}); fitted anew")
         folder.clear(overwrite or resume)  # what was stopped before it was saved left nothing to continue from
-        return fit_edit(config, config.model, seen, train_rows, val_rows, folder, on_epoch)
+        return fit_edit(config, config.model, seen, train_rows, val_rows, folder, on_epoch, taken)
     run = _Run(config, config.model, seen, train_rows, val_rows, folder, _device(device))
+    if start is not None:
+        run.field.load_state_dict(start.weights(run.field, config.model))
+        run.seen = seen.after(start, data, "weights")
     if resume:
         run.restore()
     else:
@@ -193,6 +213,7 @@ class _Run:
             return self.begin()  # it was stopped before its first checkpoint
         saved = Checkpoint.load(path)
         self.seen.check_same(saved, self.config, path)
+        self.seen = self.seen.as_in(saved)
         self.field.load_state_dict(saved.weights)
         self.optimizer.load_state_dict(saved.training_state["optimizer"])
         self.generator.set_state(saved.training_state["generator"])

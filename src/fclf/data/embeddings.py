@@ -18,9 +18,9 @@ from fclf.data.checks import (
     LabelCoding,
     binary_labels,
     check_people,
-    column,
     known_splits,
     one_text,
+    people_numbers,
     plain_array,
     unique_ids,
     unit_rows,
@@ -77,6 +77,7 @@ class EmbeddingSet:
         labels: LabelCoding = "binary",
         normalize: bool = False,
         source: str = "the arrays",
+        first_row: int = 0,
     ) -> EmbeddingSet:
         """Check arrays under the keys of the file format and build a set from them.
 
@@ -86,6 +87,7 @@ class EmbeddingSet:
             labels: how attributes are written.
             normalize: project rows of any length to the unit sphere instead of refusing them.
             source: what to call the input in messages.
+            first_row: number of the first row in `source`, where the arrays are a part of it.
 
         Raises:
             InputError: for anything else, with the first bad row.
@@ -94,14 +96,12 @@ class EmbeddingSet:
         if "embeddings" not in arrays:
             found = ", ".join(sorted(arrays)) or "nothing"
             raise InputError(f"{source} has no array `embeddings`; it holds {found}.")
-        embeddings = unit_rows(arrays["embeddings"], source, normalize=normalize)
+        embeddings = unit_rows(arrays["embeddings"], source, normalize=normalize, first_row=first_row)
         n = len(embeddings)
-        names, attributes = binary_labels(arrays, n, labels, source)
+        names, attributes = binary_labels(arrays, n, labels, source, first_row)
         ids = unique_ids(arrays.get("ids"), n, source)
-        identities = column(arrays, "identities", n, "iu", "integers", source)
-        if identities is not None and identities.size and int(identities.max()) > np.iinfo(np.int64).max:
-            raise InputError(f"{source}: `identities` must fit in 64 bits with a sign, but {identities.max()} came.")
-        split = known_splits(arrays, n, source)
+        identities = people_numbers(arrays, n, source)
+        split = known_splits(arrays, n, source, first_row)
         if identities is not None and split is not None:
             check_people(identities, split, source)
         return cls(
@@ -109,7 +109,7 @@ class EmbeddingSet:
             attributes=attributes,
             attribute_names=names,
             ids=ids,
-            identities=None if identities is None else identities.astype(np.int64),
+            identities=identities,
             split=split,
             has_ids="ids" in arrays,
             encoder=one_text(arrays.get("encoder"), "encoder", source),
@@ -228,15 +228,19 @@ class EmbeddingSet:
         Raises:
             InputError: if there are none.
         """
+        return self.take(self.rows_of(split))
+
+    def rows_of(self, split: str) -> NDArray[np.bool_]:
+        """Which rows are in a split; `InputError` as of `part`."""
         if split not in SPLITS:
             raise InputError(f"There is no split '{split}'; type one of {', '.join(SPLITS)}.")
         if self.split is None:
             raise InputError("These embeddings have no split column; call `with_split(seed)` first.")
-        rows = self.split == split
+        rows: NDArray[np.bool_] = self.split == split
         if not rows.any():
             counts = ", ".join(f"{name} {int((self.split == name).sum())}" for name in SPLITS)
             raise InputError(f"The split '{split}' is empty (rows: {counts}). Give rows the split '{split}'.")
-        return self.take(rows)
+        return rows
 
     def labelled(self) -> EmbeddingSet:
         """Rows that have a known label of at least one attribute; what is unknown is masked wherever it would count.

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int8, Int64
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fclf.data.embeddings import EmbeddingSet, attribute_positions
 from fclf.errors import InputError
 from fclf.labels import UNKNOWN, ExclusiveGroup, settled
 
-__all__ = ["check_known", "combination_codes", "edit_targets", "flip_attributes", "own_labels"]
+__all__ = [
+    "Assigned",
+    "check_column",
+    "check_known",
+    "column_targets",
+    "combination_codes",
+    "edit_targets",
+    "flip_attributes",
+    "own_labels",
+    "row_targets",
+]
+
+Assigned = int | NDArray[Any] | Sequence[float]
+"""What an attribute is set to: 0 or 1 for every row, or a value a row: 0, 1, or -1 or NaN to leave it as it is."""
 
 CODE_BITS = 31
 """Attributes that are read at once: with as many bits for the combinations of those before them, 64 are enough."""
@@ -85,13 +101,20 @@ def own_labels(data: EmbeddingSet, names: Sequence[str]) -> Int8[np.ndarray, "n 
 def edit_targets(
     labels: Int8[np.ndarray, "n K"],
     names: Sequence[str],
-    assign: Mapping[str, int],
+    assign: Mapping[str, Assigned],
     flip: Sequence[str],
     exclusive: Sequence[ExclusiveGroup] = (),
 ) -> Int8[np.ndarray, "n K"]:
     """Target of every row: its own `labels` of the attributes `names`, with some assigned and some flipped.
 
     Who gains an attribute of an exclusive group loses the one that was there.
+
+    Args:
+        labels: 0, 1 or `UNKNOWN`.
+        names: of the attributes.
+        assign: attributes to set, each to 0 or 1, or to a value for every row (`row_targets`).
+        flip: attributes to turn over.
+        exclusive: groups of attributes that are one choice.
 
     Raises:
         InputError: for unknown or contradictory attributes, values other than 0 and 1, labels that are needed
@@ -103,17 +126,23 @@ def edit_targets(
     both = sorted(set(assign) & set(flip))
     if both:
         raise InputError(f"{', '.join(both)} cannot be both set and flipped.")
-    for name, value in assign.items():
-        if value not in (0, 1):
-            raise InputError(f"--set {name}={value}: an attribute is set to 0 or 1.")
     targets = labels.copy()
-    targets[:, assigned] = list(assign.values())
-    check_known(
-        settled(labels, targets, exclusive), names, "The target of an edit is a row's own labels with some changed"
-    )
+    explicit = np.ones((len(labels), len(assigned) + len(flipped)), dtype=bool)
+    for place, (k, (name, value)) in enumerate(zip(assigned, assign.items(), strict=True)):
+        if np.ndim(value):
+            wanted = row_targets(value, len(labels), f"The target of {name}")
+            explicit[:, place] = wanted != UNKNOWN
+            targets[:, k] = np.where(wanted == UNKNOWN, labels[:, k], wanted)
+        elif value not in (0, 1):
+            raise InputError(f"--set {name}={value}: an attribute is set to 0 or 1.")
+        else:
+            targets[:, k] = value
+    known = settled(labels, targets, exclusive)  # who gains one of a group is known to have none of the others
+    check_known(known, names, "The target of an edit is a row's own labels with some changed")
     targets[:, flipped] = 1 - targets[:, flipped]
     found, asked = settled(labels, targets, exclusive), [*assigned, *flipped]
-    _check_choice(targets[:, asked], found[:, asked], [*assign, *flip], names, exclusive)
+    wanted = np.where(explicit, targets[:, asked], found[:, asked])
+    _check_choice(wanted, found[:, asked], [*assign, *flip], names, exclusive)
     return found
 
 
@@ -135,6 +164,66 @@ def _check_choice(
             raise InputError(f"{name} and {rivals} exclude each other; set one of them.")
         raise InputError(
             f"Every row has one of {name}, {', '.join(others)}, so {name} cannot just be taken away: set another to 1."
+        )
+
+
+def row_targets(values: Assigned, n: int, what: str, first_row: int = 0) -> Int8[np.ndarray, " n"]:
+    """A target for every row, `UNKNOWN` where the row shall stay as it is.
+
+    Args:
+        values: 0, 1, or -1 or NaN to leave the attribute as it is.
+        n: rows.
+        what: to call them in messages.
+        first_row: number of the first row, for messages.
+    """
+    array = np.asarray(values)
+    if array.dtype.kind not in "biuf":
+        raise InputError(f"{what} has type {array.dtype}; 0, 1, or -1 or NaN to leave a row as it is, was expected.")
+    if array.shape != (n,):
+        raise InputError(f"{what} must be one value a row, but shape {array.shape} came for {n} rows.")
+    leave = (array == UNKNOWN) | np.isnan(array)
+    bad = ~(leave | (array == 0) | (array == 1))
+    if bad.any():
+        row = int(bad.argmax())
+        raise InputError(
+            f"{what} must be 0, 1, or -1 or NaN (in Parquet null) to leave a row as it is, but row {first_row + row} "
+            f"is {array[row]} ({int(bad.sum())} such values)."
+        )
+    return np.where(leave, UNKNOWN, array == 1).astype(np.int8)
+
+
+def column_targets(
+    data: EmbeddingSet, column: str, source: str = "the embeddings", first_row: int = 0
+) -> Int8[np.ndarray, " n"]:
+    """`row_targets` that a column of the file holds, or an attribute; null leaves a row as it is.
+
+    Args:
+        data: the rows.
+        column: one of its extras, or of its attributes.
+        source: what to call the rows in messages.
+        first_row: number of the first row in it.
+
+    Raises:
+        InputError: if there is no such column, with the nearest name, or it holds anything else, with the row.
+    """
+    own = {name: own_labels(data, [name])[:, 0] for name in data.attribute_names}
+    known = {**own, **data.extras}
+    check_column(column, [name for name in known if not name.endswith(":null")])
+    values = np.asarray(known[column])
+    null = data.extras.get(f"{column}:null")
+    if null is not None and null.shape == values.shape and null.dtype == np.bool_ and values.dtype.kind in "biuf":
+        values = np.where(null, np.nan, values)
+    return row_targets(values, len(data), f"{source}: column '{column}'", first_row)
+
+
+def check_column(column: str, available: Sequence[str]) -> None:
+    """Refuse a name that no column of targets has."""
+    if column not in available:
+        near = get_close_matches(column, available, n=1, cutoff=0.5)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        raise InputError(
+            f"--set NAME=@{column}: there is no column '{column}' to read targets from.{hint} "
+            f"There are: {', '.join(available) or 'none'}."
         )
 
 
