@@ -13,10 +13,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from jaxtyping import Int8
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fclf.closed.probe import LinearClassifier
-from fclf.closed.state import from_arrays, to_arrays
+from fclf.closed.state import from_arrays, support_from_arrays, to_arrays
+from fclf.closed.support import Support
 from fclf.closed.transport import ConditionalTransport
 from fclf.config import ChangeModelConfig, Config, parse_config
 from fclf.data.checks import UNKNOWN
@@ -53,6 +55,8 @@ class Checkpoint:
     """Who is shown in them, in the numbers of that file."""
     classifier: dict[str, Tensor] = field(default_factory=dict)
     """Arrays of a `LinearClassifier` of the train rows, for rows without labels."""
+    support: Support | None = None
+    """Where real rows are, from the train and val rows; absent in checkpoints of before, and with very few rows."""
     choice: dict[str, Any] = field(default_factory=dict)
     """What was chosen on the val rows, and why (`fclf.evaluation.selection`)."""
     strength: float = 1.0
@@ -231,6 +235,7 @@ class Checkpoint:
             "seen_digests": list(self.seen_digests),
             "seen_identities": list(self.seen_identities),
             "classifier": self.classifier,
+            "support": {} if self.support is None else _tensors(to_arrays(self.support)),
             "choice": self.choice,
             "strength": self.strength,
             "history": self.history,
@@ -274,6 +279,7 @@ class Checkpoint:
                 seen_digests=tuple(content["seen_digests"]),
                 seen_identities=tuple(content["seen_identities"]),
                 classifier=dict(content["classifier"]),
+                support=_support(content.get("support", {})),
                 choice=dict(content["choice"]),
                 strength=float(content["strength"]),
                 history=list(content["history"]),
@@ -291,11 +297,19 @@ RESIDUAL = "residual."
 
 def change_weights(field: ChangeField) -> dict[str, Tensor]:
     """Weights of a field on the change: its start, and where it has one the residual and how much of it is used."""
-    weights = {name: torch.from_numpy(np.array(a)) for name, a in to_arrays(field.start).items()}
+    weights = _tensors(to_arrays(field.start))
     if field.residual is not None:
         weights |= {f"{RESIDUAL}{name}": value.clone() for name, value in field.residual.state_dict().items()}
         weights[f"{RESIDUAL}amount"] = torch.tensor(field.amount, dtype=torch.float64)
     return weights
+
+
+def _tensors(arrays: Mapping[str, NDArray[np.float64]]) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+
+
+def _support(tensors: Mapping[str, Tensor]) -> Support | None:
+    return support_from_arrays({name: tensor.numpy() for name, tensor in tensors.items()}) if tensors else None
 
 
 def _change_field(weights: Mapping[str, Tensor], settings: ChangeModelConfig, num_attributes: int) -> ChangeField:

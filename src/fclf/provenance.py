@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fclf.checkpoint import Checkpoint
 from fclf.closed.probe import FINE_PENALTY, LinearClassifier
+from fclf.closed.support import Support
 from fclf.config import Config, changes
 from fclf.data.embeddings import EmbeddingSet
 from fclf.errors import InputError
@@ -22,7 +23,7 @@ __all__ = ["Provenance"]
 
 @dataclass(frozen=True)
 class Provenance:
-    """The rows that training reads: their names, content and people, and a classifier of their labels."""
+    """The rows that training reads: their names, content and people, a classifier of their labels, their support."""
 
     names: tuple[str, ...]
     dim: int
@@ -31,14 +32,16 @@ class Provenance:
     digests: tuple[str, ...]
     identities: tuple[int, ...]
     classifier: dict[str, Tensor]
+    support: Support | None
     rows: dict[str, int]
 
     @classmethod
     def of(cls, data: EmbeddingSet, train_rows: EmbeddingSet, val_rows: EmbeddingSet) -> Provenance:
-        """Read it off the rows, and fit the classifier on the train rows."""
+        """Read it off the rows, and fit classifier and support on the train rows."""
         both = (train_rows, val_rows)
+        (z, y), (val_z, val_y) = ((rows.embeddings, np.asarray(rows.attributes)) for rows in both)
         people = [rows.identities for rows in both if rows.identities is not None]
-        classifier = LinearClassifier.fit(train_rows.embeddings, np.asarray(train_rows.attributes), FINE_PENALTY)
+        classifier = LinearClassifier.fit(z, y, FINE_PENALTY)
         return cls(
             names=train_rows.attribute_names,
             dim=train_rows.dim,
@@ -50,6 +53,7 @@ class Provenance:
                 "weights": torch.from_numpy(classifier.weights),
                 "offsets": torch.from_numpy(classifier.offsets),
             },
+            support=Support.fit(z, y, val_z, val_y, train_rows.identities),
             rows={"train": len(train_rows), "val": len(val_rows)},
         )
 
@@ -64,6 +68,7 @@ class Provenance:
             seen_digests=self.digests,
             seen_identities=self.identities,
             classifier=self.classifier,
+            support=self.support,
             **what,
         )
 
