@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Int8
+from jaxtyping import Float, Float64, Int8
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -174,12 +174,24 @@ class Checkpoint:
         Raises:
             InputError: for unknown or contradictory attributes, missing labels, another width.
         """
-        assign = dict(assign or {})
+        own = own_labels(data, self.attribute_names)
+        targets = edit_targets(own, self.attribute_names, dict(assign or {}), flip)
+        return self.carry(data, targets, strength=strength, device=device, precision=precision)
+
+    def carry(
+        self,
+        data: EmbeddingSet,
+        targets: Int8[np.ndarray, "n K"],
+        *,
+        strength: float = 1.0,
+        device: str | torch.device = "cpu",
+        precision: Precision = "float32",
+    ) -> EmbeddingSet:
+        """As `edit`, with a target for every row: 0 or 1 for each of the model's attributes."""
         if not 0 <= strength < math.inf:
             raise InputError(f"The strength of an edit must be a number of 0 or more, but {strength} came.")
         self.check_width(data)
         own = own_labels(data, self.attribute_names)
-        targets = edit_targets(own, self.attribute_names, assign, flip)
         changes = isinstance(self.config.model, ChangeModelConfig)
         if changes:
             check_known(own, self.attribute_names, "This checkpoint's field looks at what changes")
@@ -196,9 +208,9 @@ class Checkpoint:
                 f"{int(lost.sum())} of {len(ends)} edits end outside the unit sphere: a strength of {strength:g} is "
                 "too much for this flow. Lower --strength."
             )
-        return self._with_labels(replace(data, embeddings=ends), targets)
+        return self.with_labels(replace(data, embeddings=ends), targets)
 
-    def _with_labels(self, data: EmbeddingSet, labels: Int8[np.ndarray, "n K"]) -> EmbeddingSet:
+    def with_labels(self, data: EmbeddingSet, labels: Int8[np.ndarray, "n K"]) -> EmbeddingSet:
         """`data` with these labels of the model's attributes; other attributes stay."""
         if data.attributes is None:
             return replace(data, attributes=labels, attribute_names=self.attribute_names)
@@ -213,13 +225,17 @@ class Checkpoint:
         self.check_width(data)
         labels = own_labels(data, self.attribute_names)
         unknown = labels == UNKNOWN
-        if unknown.any() and not self.classifier:
-            raise InputError("This checkpoint holds no classifier, so labels cannot be inferred; add them to the file.")
         if not unknown.any():
             return data, 0
+        found = (self.logits(data.embeddings) > 0).astype(np.int8)
+        return self.with_labels(data, np.where(unknown, found, labels)), int(unknown.any(axis=1).sum())
+
+    def logits(self, z: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, "n K"]:
+        """What the checkpoint's classifier says of rows: log odds of each attribute, were both values as frequent."""
+        if not self.classifier:
+            raise InputError("This checkpoint holds no classifier, so labels cannot be inferred; add them to the file.")
         classifier = LinearClassifier(**{name: value.numpy() for name, value in self.classifier.items()})
-        found = (classifier.logits(data.embeddings.astype(np.float64)) > 0).astype(np.int8)
-        return self._with_labels(data, np.where(unknown, found, labels)), int(unknown.any(axis=1).sum())
+        return classifier.logits(z.astype(np.float64))
 
     def save(self, path: Path) -> None:
         """Write the checkpoint; the file is whole or absent."""
