@@ -65,10 +65,15 @@ TAGS = {
 
 
 class RunFolder:
-    """A run folder: `checkpoints/fclf_{latest,best,epoch_N}.pt`, `logs/`, `config.yaml`, `run.json`."""
+    """A run folder: `checkpoints/fclf_{latest,best,epoch_N}.pt`, `logs/`, `config.yaml`, `run.json`.
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    Args:
+        path: the folder.
+        writes: whether this process is the one that writes; all others only read.
+    """
+
+    def __init__(self, path: str | Path, *, writes: bool = True) -> None:
+        self.path, self.writes = Path(path), writes
         self._writer: Any = None
 
     @property
@@ -82,6 +87,8 @@ class RunFolder:
         A run whose checkpoints are gone (the specification's first step before training again) is no run any more.
         Files without a `run.json` may be anybody's, and are refused as well.
         """
+        if not self.writes:
+            return
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"--output-dir {self.path} is a file; name a folder.")
         left = self._files()
@@ -94,9 +101,14 @@ class RunFolder:
         for path in left:
             path.unlink()
 
+    @property
+    def begun(self) -> bool:
+        """Whether there is a run, be it without a checkpoint yet."""
+        return bool(self._files())
+
     def check_begun(self) -> None:
-        """Refuse to resume where no run was begun, be it without a checkpoint yet."""
-        if not self._files():
+        """Refuse to resume where no run was begun."""
+        if not self.begun:
             raise InputError(f"--resume: there is no run in {self.path}. Leave out --resume to start one.")
 
     def check_cold(self) -> None:
@@ -117,11 +129,15 @@ class RunFolder:
 
     def write_config(self, config: Config) -> None:
         """Write the configuration, which trains the same weights again."""
+        if not self.writes:
+            return
         with atomic_write(self.path / "config.yaml", "w") as file:
             file.write(config.to_yaml())
 
     def write_run(self, content: Mapping[str, Any]) -> None:
         """Write `run.json`: how the run was made and how far it came."""
+        if not self.writes:
+            return
         versions = {"fclf": __version__, "torch": torch.__version__, "numpy": np.__version__}
         write_json(self.path / "run.json", {**content, **versions, "threads": torch.get_num_threads()})
 
@@ -130,6 +146,8 @@ class RunFolder:
 
         A run that is killed in between repeats the epoch from the one before, and writes all of them again.
         """
+        if not self.writes:
+            return
         if best:
             checkpoint.save(self._checkpoint(BEST))
         if keep:
@@ -138,6 +156,8 @@ class RunFolder:
 
     def log(self, history: list[dict[str, float]]) -> None:
         """Write the history as JSON lines, and its last epoch to TensorBoard where that is installed."""
+        if not self.writes:
+            return
         with atomic_write(self.path / "logs" / "metrics.jsonl", "w") as file:
             file.writelines(json.dumps(record) + "\n" for record in history)
         record = history[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from fclf.flow import step
 from fclf.labels import UNKNOWN, ExclusiveGroup
 from fclf.losses.objective import Losses, Objective, Rollout, numbers
 from fclf.provenance import Provenance
+from fclf.ranks import ALONE, Ranks
 from fclf.run_folder import RunFolder
 from fclf.warm_start import WarmStart
 
@@ -113,6 +115,8 @@ def train(
         NonFiniteLossError: if the loss stops being a number; the checkpoints of earlier epochs stay.
         VerdictError: if training is stopped by `stop_on`; all checkpoints stay.
     """
+    if Ranks.restarted():  # go on from the last checkpoint, whatever was typed the first time
+        resume, overwrite, warm_start = RunFolder(output_dir).begun, False, None
     if resume and warm_start is not None:
         raise InputError(
             "--resume and --warm-start contradict each other: a resumed run goes on from its own checkpoint. Leave out "
@@ -139,7 +143,9 @@ def train(
     data = data.with_split(config.data.split_seed)
     train_rows, val_rows = data.part("train").labelled(), data.part("val").labelled()
     _check_labels(train_rows)
-    folder = RunFolder(output_dir)
+    place = _device(device)
+    ranks = Ranks.join(place)
+    folder = RunFolder(output_dir, writes=ranks.first)
     if resume and not folder.latest.is_file():
         folder.check_cold()
     start = None if warm_start is None else WarmStart(warm_start, data.attribute_names, data.dim)
@@ -156,8 +162,11 @@ def train(
             taken = start.choice(config.model)
             seen = seen.after(start, data, f"the choice of a closed form ({taken.start}); fitted anew")
         folder.clear(overwrite or resume)  # what was stopped before it was saved left nothing to continue from
-        return fit_edit(config, config.model, seen, train_rows, val_rows, folder, on_epoch, taken)
-    run = _Run(config, config.model, seen, train_rows, val_rows, folder, _device(device))
+        if ranks.first:
+            fit_edit(config, config.model, seen, train_rows, val_rows, folder, on_epoch, taken)
+        ranks.from_first(None)  # the others wait: a closed form is fitted by one
+        return Checkpoint.load(folder.latest)
+    run = _Run(config, config.model, seen, train_rows, val_rows, folder, place, ranks)
     if start is not None:
         run.field.load_state_dict(start.weights(run.field, config.model))
         run.seen = seen.after(start, data, "weights")
@@ -167,7 +176,7 @@ def train(
         folder.clear(overwrite)
         run.begin()
     watch = None
-    if monitor is not None and config.training.evaluate_every:
+    if monitor is not None and config.training.evaluate_every and ranks.first:
         watch = monitor(train_rows.fully_labelled(), val_rows.fully_labelled())
     return run.fit(on_epoch, watch, stop_on)
 
@@ -184,8 +193,9 @@ class _Run:
         val_rows: EmbeddingSet,
         folder: RunFolder,
         device: torch.device,
+        ranks: Ranks = ALONE,
     ) -> None:
-        self.config, self.seen, self.folder, self.device = config, seen, folder, device
+        self.config, self.seen, self.folder, self.device, self.ranks = config, seen, folder, device, ranks
         self.train_rows, self.val_rows = (_Rows.of(rows, device) for rows in (train_rows, val_rows))
         settings = config.training
         self.field = TargetField(seen.dim, len(seen.names), hidden_dim=model.hidden_dim, seed=settings.seed).to(device)
@@ -234,6 +244,7 @@ class _Run:
                 if monitor is not None and _is_due(epoch, settings.evaluate_every, settings.num_epochs):
                     record |= {f"val_{name}": value for name, value in monitor(self._edit(epoch)).items()}
                 record |= calibrated  # last: a monitor may have read the same silhouette from fewer edits
+                record = self.ranks.from_first(record)  # who alone has the monitor
                 self.history.append(record)
                 self.seconds = time.perf_counter() - started
                 order = _order(record)
@@ -255,6 +266,7 @@ class _Run:
         finally:
             self.folder.close()
         self._record("finished")
+        self.ranks.from_first(None)  # which has written it
         return Checkpoint.load(self.folder.latest)
 
     def _train_epoch(self, epoch: int) -> dict[str, float]:
@@ -273,12 +285,14 @@ class _Run:
             self._check_bounded(values, losses, epoch)
             self.optimizer.zero_grad(set_to_none=True)
             losses.total.backward()  # type: ignore[no-untyped-call]
+            self.ranks.sum_(p.grad for p in self.field.parameters() if p.grad is not None)
             norm = nn.utils.clip_grad_norm_(self.field.parameters(), settings.gradient_clip)
             self.optimizer.step()
-            movement = torch.linalg.vector_norm(rollout.end.detach() - rollout.start, dim=1).mean()
+            movement = torch.linalg.vector_norm(rollout.end.detach() - rollout.start, dim=1).sum() / rollout.rows
             judged = rollout.targets if rollout.complete is None else rollout.targets[rollout.complete]
             prototypes = combination_codes(judged).amax() + 1 if len(judged) else movement.new_zeros(())
-            _add(sums, values | numbers({"gradient_norm": norm, "movement": movement, "num_prototypes": prototypes}))
+            alike = {"gradient_norm": norm / self.ranks.count, "num_prototypes": prototypes / self.ranks.count}
+            _add(sums, values | numbers({**alike, "movement": movement}, self.ranks))
         return {name: value / len(batches) for name, value in sums.items()} | {"learning_rate": rate}
 
     def _validate(self) -> dict[str, float]:
@@ -319,7 +333,8 @@ class _Run:
             return z
 
         complete = None if data.complete is None else data.complete[rows]
-        return Rollout(data.z[rows], targets, field, carry, generator, self.field.training, complete, data.exclusive)
+        z = data.z[self.ranks.mine(rows)]
+        return Rollout(z, targets, field, carry, generator, self.field.training, complete, data.exclusive, self.ranks)
 
     def _check_bounded(self, values: Mapping[str, float], losses: Losses, epoch: int) -> None:
         """Stop where the loss is not finite or has exploded, and name the term that did it."""
@@ -411,7 +426,8 @@ def _cosine(settings: TrainingConfig, epoch: int) -> float:
 
 def _device(name: str) -> torch.device:
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        local = os.environ.get("LOCAL_RANK", "0")  # of several processes on a machine each has a GPU of its own
+        return torch.device(f"cuda:{local}" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
         if device.type not in ("cpu", "cuda", "mps", "xpu"):

@@ -89,7 +89,7 @@ def progress_bar(title: str, epochs: int) -> Iterator[Callable[[Mapping[str, flo
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
+    with Progress(console=Console(stderr=True), disable=not on_terminal(), transient=True) as progress:
         task = progress.add_task(title, total=epochs)
 
         def on_epoch(record: Mapping[str, float]) -> None:
@@ -105,7 +105,7 @@ def rows_bar(title: str, rows: int) -> Iterator[Callable[[int], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
+    with Progress(*columns, console=Console(stderr=True), disable=not on_terminal(), transient=True) as progress:
         task = progress.add_task(title, total=rows)
         yield lambda done: progress.update(task, completed=done)
 
@@ -163,9 +163,20 @@ def check_resume(resume: bool, overwrite: bool) -> None:
         raise InputError("--resume and --overwrite contradict each other: continue the run, or remove it.")
 
 
+def on_terminal() -> bool:
+    """Whether somebody watches the messages of this process."""
+    return sys.stderr.isatty() and speaks()
+
+
+def speaks() -> bool:
+    """Whether this process is the one that prints, of those that `torchrun` started."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def note(text: str) -> None:
     """Say something that is not the result: on standard error."""
-    typer.echo(text, err=True)
+    if speaks():
+        typer.echo(text, err=True)
 
 
 def print_json(content: Any) -> None:

@@ -22,6 +22,7 @@ from fclf.cli.common import (
     print_json,
     progress_bar,
     say_split,
+    speaks,
     use_threads,
 )
 from fclf.cli.loading import LabelsFromOption, NormalizeOption, PartitionOption, choose_attributes, load_embeddings
@@ -114,6 +115,8 @@ def train(
         )
     if earlier is not None:
         say_warm_start(checkpoint.warm_start)
+    if not speaks():
+        return
     last = checkpoint.history[-1] if checkpoint.history else None
     if as_json:
         result = {"attributes": list(checkpoint.attribute_names), "last": last, "choice": checkpoint.choice or None}

@@ -17,7 +17,8 @@ from fclf.flow import VectorField
 from fclf.labels import ExclusiveGroup
 from fclf.losses.contrastive import agreement, pairwise_infonce, pairwise_mse, prototype_infonce
 from fclf.losses.prototypes import BatchPrototypes, MovingAveragePrototypes, PrototypeSource, RealPrototypes
-from fclf.losses.regularizers import curl, divergence, probe_jacobian, smoothness, squared_distance
+from fclf.losses.regularizers import curl, divergence, probe_jacobian, probed, smoothness, squared_distance
+from fclf.ranks import ALONE, Ranks
 
 __all__ = ["Losses", "Objective", "Rollout", "numbers"]
 
@@ -26,7 +27,7 @@ __all__ = ["Losses", "Objective", "Rollout", "numbers"]
 class Rollout:
     """What a batch became: all that a term may look at. What several terms need is computed once, when asked for."""
 
-    start: Float[Tensor, "n d"]
+    start: Float[Tensor, "m d"]
     targets: Float[Tensor, "n K"]
     field: VectorField
     carry: Callable[[Tensor, Tensor], Tensor]
@@ -37,11 +38,23 @@ class Rollout:
     """Rows whose targets are all known; None where all are."""
     exclusive: tuple[ExclusiveGroup, ...] = ()
     """Attributes that exclude each other."""
+    ranks: Ranks = ALONE
+    """The processes that share the batch: `targets` and `complete` are of all of it, `start` of this one's rows."""
 
     @cached_property
-    def end(self) -> Float[Tensor, "n d"]:
-        """Destinations of the batch."""
-        return self.carry(self.start, self.targets)
+    def own_targets(self) -> Float[Tensor, "m K"]:
+        """Of this process's rows."""
+        return self.ranks.mine(self.targets)
+
+    @cached_property
+    def end(self) -> Float[Tensor, "m d"]:
+        """Destinations of this process's rows."""
+        return self.carry(self.start, self.own_targets)
+
+    @property
+    def rows(self) -> int:
+        """Of the whole batch."""
+        return len(self.targets)
 
 
 @dataclass(frozen=True)
@@ -51,10 +64,12 @@ class Losses:
     total: Float[Tensor, ""]
     terms: dict[str, Float[Tensor, ""]]
     weights: dict[str, float] = field(default_factory=dict)
+    ranks: Ranks = ALONE
+    """Of which each has its part of every value, and of its gradient."""
 
     def values(self) -> dict[str, float]:
         """The total as `loss`, and each term, fetched from the device at once."""
-        return numbers({"loss": self.total, **self.terms})
+        return numbers({"loss": self.total, **self.terms}, self.ranks)
 
     def largest(self) -> str:
         """The term that weighs most, a term that is not finite first."""
@@ -66,10 +81,11 @@ class Losses:
         return max(self.terms, key=size)
 
 
-def numbers(scalars: Mapping[str, Tensor]) -> dict[str, float]:
-    """Fetch scalars from the device together, as each fetch waits for it."""
-    found = torch.stack([value.detach().to(torch.float32) for value in scalars.values()]).tolist()
-    return dict(zip(scalars, found, strict=True))
+def numbers(scalars: Mapping[str, Tensor], ranks: Ranks = ALONE) -> dict[str, float]:
+    """Fetch scalars from the device together, as each fetch waits for it; add up those of several processes."""
+    found = torch.stack([value.detach().to(torch.float32) for value in scalars.values()])
+    ranks.sum_([found])
+    return dict(zip(scalars, found.tolist(), strict=True))
 
 
 Term = Callable[[Rollout], Tensor]
@@ -90,7 +106,7 @@ class Objective:
             "contrastive": (config.lambda_contrastive, self._contrastive),
             "identity": (config.lambda_identity, self._identity),
             "separation": (config.lambda_separation, self._separation),
-            "magnitude": (config.lambda_magnitude, lambda r: r.field(r.start, r.targets).square().sum(-1).mean()),
+            "magnitude": (config.lambda_magnitude, lambda r: r.field(r.start, r.own_targets).square().sum(-1).mean()),
         }
         jacobian = {"curl": config.lambda_curl, "div": config.lambda_div, "smoothness": config.lambda_smoothness}
         self.terms = {name: entry for name, entry in weighted.items() if entry[0] > 0}
@@ -99,12 +115,14 @@ class Objective:
     def __call__(self, rollout: Rollout) -> Losses:
         """Compute every term once."""
         values = self._jacobian_terms(rollout)  # first, as their pass gives the velocity of the first step too
-        values |= {name: term(rollout) for name, (_, term) in self.terms.items()}
+        share = rollout.ranks.share(rollout.rows)
+        for name, (_, term) in self.terms.items():
+            values[name] = term(rollout) if name == "contrastive" else share * term(rollout)
         weights = {name: weight for name, (weight, _) in self.terms.items()} | self.jacobian_weights
         total = rollout.start.new_zeros(())
         for name, weight in weights.items():
             total = total + weight * values[name]
-        return Losses(total, {name: values[name] for name in weights}, weights)
+        return Losses(total, {name: values[name] for name in weights}, weights, rollout.ranks)
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint must keep to continue."""
@@ -118,14 +136,20 @@ class Objective:
         if not self.jacobian_weights:
             return {}
         share = self.config.jacobian_share if r.training else 1.0
-        probe = probe_jacobian(r.field, r.start, r.targets, r.generator, share)
+        probe = probe_jacobian(r.field, r.start, r.own_targets, r.generator, share, r.ranks, r.rows)
         estimates = {"curl": curl, "div": divergence, "smoothness": smoothness}
-        return {name: estimates[name](probe, self.config.jacobian_reduction) for name in self.jacobian_weights}
+        part = r.ranks.share(probed(share, r.rows))
+        return {name: part * estimates[name](probe, self.config.jacobian_reduction) for name in self.jacobian_weights}
 
     def _contrastive(self, r: Rollout) -> Tensor:
+        """Of all rows of the batch; on several processes each has the same part of the value, and its own gradient."""
+        value = self._contrast(r)
+        return value if r.ranks.count == 1 else value - (1 - 1 / r.ranks.count) * value.detach()
+
+    def _contrast(self, r: Rollout) -> Tensor:
         """Of the rows whose targets are known: who agrees with a row of unknown targets is not known either."""
         kind, tau = self.config.contrastive, self.config.temperature
-        end, targets = r.end, r.targets
+        end, targets = r.ranks.gather(r.end, r.rows), r.targets
         if r.complete is not None:
             end, targets = end[r.complete], targets[r.complete]
         if not len(end):
@@ -148,7 +172,8 @@ class Objective:
     def _separation(self, r: Rollout) -> Tensor:
         """FIX 4: away from where the same rows would go with one random attribute of the target wrong."""
         wrong = flip_attributes(r.targets, r.generator, max_flips=1, exclusive=r.exclusive)
-        return -squared_distance(r.end, r.carry(r.start, wrong), self.config.identity_reduction)
+        elsewhere = r.carry(r.start, r.ranks.mine(wrong))
+        return -squared_distance(r.end, elsewhere, self.config.identity_reduction)
 
 
 def _prototype_source(config: LossConfig, real: tuple[Tensor, Tensor] | None) -> PrototypeSource:

@@ -13,8 +13,18 @@ from torch.nn import functional
 
 from fclf.flow import VectorField
 from fclf.forward_mode import ComposedLayerNorm
+from fclf.ranks import ALONE, Ranks
 
-__all__ = ["JacobianProbe", "Reduction", "curl", "divergence", "probe_jacobian", "smoothness", "squared_distance"]
+__all__ = [
+    "JacobianProbe",
+    "Reduction",
+    "curl",
+    "divergence",
+    "probe_jacobian",
+    "probed",
+    "smoothness",
+    "squared_distance",
+]
 
 Reduction = Literal["sum", "mean"]
 """Over dimensions: the sum does not depend on how many there are, the mean is what the reference takes."""
@@ -63,6 +73,8 @@ def probe_jacobian(
     y: Float[Tensor, "n K"],
     generator: torch.Generator,
     share: float = 1.0,
+    ranks: Ranks = ALONE,
+    rows: int | None = None,
 ) -> JacobianProbe:
     """Multiply two random directions per row by the Jacobian of the field, in forward mode.
 
@@ -75,9 +87,12 @@ def probe_jacobian(
         generator: on the CPU.
         share: of the rows, at least one, from the first on. Rows in random order make the first ones a uniform sample,
             so a mean over them is unbiased for the mean over all.
+        ranks: the processes of which each has its rows of the batch.
+        rows: of the whole batch; those of z if absent.
     """
-    m = max(1, round(share * len(z)))
-    directions = _random_signs((2, m, z.shape[1]), generator).to(z)
+    directions = _random_signs((2, probed(share, len(z) if rows is None else rows), z.shape[1]), generator).to(z)
+    directions = directions[:, ranks.rank :: ranks.count] if ranks.rank < directions.shape[1] else directions[:, :1]
+    m = directions.shape[1]
     u, w = directions
     if isinstance(field, ForwardMode):
         return JacobianProbe(u, w, *field.with_products(z, y, directions)[1])
@@ -87,6 +102,11 @@ def probe_jacobian(
 
     with ComposedLayerNorm():
         return JacobianProbe(u, w, product(u), product(w))
+
+
+def probed(share: float, rows: int) -> int:
+    """Rows of a batch whose Jacobian is probed."""
+    return max(1, round(share * rows))
 
 
 def _random_signs(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
