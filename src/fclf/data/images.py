@@ -84,11 +84,27 @@ def read_picture(path: Path) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         with Image.open(path) as image:
-            upright = ImageOps.exif_transpose(image)
+            upright = ImageOps.exif_transpose(_eight_bits(image))
             if not upright.has_transparency_data:
                 return upright.convert("RGB")
             clear = upright.convert("RGBA")
             return Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits at 8; Pillow would cut what is brighter than 255 of 65,535, which is nearly all, to white.
+
+    Raises:
+        ValueError: for other numbers, as nobody knows which of them is white.
+    """
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+        wide = np.asarray(image).astype(np.float64)  # PNG of 16 bits has mode I in older versions of Pillow
+        grey = Image.fromarray(np.rint(wide / 257).astype(np.uint8))
+        grey.info = {key: value for key, value in image.info.items() if key != "transparency"}  # of 65,535 too
+        return grey
+    if image.mode in ("I", "F"):
+        raise ValueError("pixels are 32-bit numbers without a known white; convert it to 8 bits")
+    return image
 
 
 def _square(path: Path, size: int) -> UInt8[np.ndarray, "size size 3"]:
