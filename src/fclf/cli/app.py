@@ -80,7 +80,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         app(args=arguments, prog_name="fclf")
     except SystemExit as stop:  # how typer ends, a usage error (2) and an interrupt (130) included
         if stop.code == INTERRUPTED:
-            note("Interrupted. Nothing is half-written; a training run that had begun continues with --resume.")
+            note("Interrupted. Nothing is half-written; training or embedding that had begun continues with --resume.")
         return stop.code if isinstance(stop.code, int) else 0
     except (InputError, OSError) as error:
         note(f"Error: {error}")
