@@ -67,14 +67,18 @@ def test_only_another_encoder_is_warned_of(rows, run):
         model.edit(replace(rows, encoder=OTHER), {"Smiling": 1})
 
 
-@pytest.mark.parametrize("encoder", [MINE, OTHER])
+EDIT, TABLE = ["--set", "Smiling=1", "--output", "OUT.npz"], ["--set", "Smiling=1", "--output", "OUT.parquet"]
+BOOK = ["--images", "PICTURES", "--people", "2", "--output", "OUT.png"]
+EVALUATE = ["--output-dir", "OUT", "--projection", "pca"]
+
+
 @pytest.mark.parametrize(
-    ("command", "suffix", "options"),
+    ("command", "suffix", "options", "encoder"),
     [
-        ("edit", "npz", ["--set", "Smiling=1", "--output", "OUT.npz"]),
-        ("edit", "parquet", ["--set", "Smiling=1", "--output", "OUT.parquet"]),  # streamed
-        ("flipbook", "npz", ["--images", "PICTURES", "--people", "2", "--output", "OUT.png"]),
-        ("evaluate", "npz", ["--output-dir", "OUT", "--projection", "pca"]),
+        *[("edit", "npz", EDIT, encoder) for encoder in (MINE, OTHER)],
+        *[("edit", "parquet", TABLE, encoder) for encoder in (MINE, OTHER)],  # streamed
+        *[("flipbook", "npz", BOOK, encoder) for encoder in (MINE, OTHER)],
+        ("evaluate", "npz", EVALUATE, OTHER),  # takes seconds
     ],
 )
 def test_commands_say_so_in_one_line(rows, run, tmp_path, capsys, command, suffix, options, encoder):
