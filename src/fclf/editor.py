@@ -194,6 +194,12 @@ class Editor:
         self.checkpoint.save(file)
         return file
 
+    def export_onnx(self, path: str | Path, *, strength: float = 1.0, keep: float | None = None) -> Path:
+        """Write the edit as an ONNX model for any runtime: `fclf.onnx_export.export_onnx`. Returns the file."""
+        from fclf.onnx_export import export_onnx  # noqa: PLC0415  (an optional package)
+
+        return export_onnx(self._model(keep), path, strength=strength)
+
     def save_pretrained(
         self, folder: str | Path, *, report: Report | str | Path | None = None, digests: bool = False, **options: Any
     ) -> str | None:
