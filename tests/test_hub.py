@@ -68,6 +68,9 @@ def test_nothing_tells_who_was_in_the_training_rows(editor, data, tmp_path):
     assert "seen_identities" not in text
     assert fclf.Editor.from_pretrained(tmp_path).checkpoint.seen_digests == ()
     assert "cannot tell" in (tmp_path / "README.md").read_text()
+    warned = pytest.warns(UserWarning, match="does not say which rows")
+    with warned, pytest.raises(InputError, match="judges are trained on these rows"):
+        fclf.Editor.from_pretrained(tmp_path).evaluate(data, split="judge")
 
 
 def test_with_digests_the_leakage_check_works_on_the_copy(editor, data, tmp_path):

@@ -139,7 +139,11 @@ def test_the_score_tells_edits_from_standing_still_from_overshooting(data):
     people = data.identities
     found = {
         strength: cross_val_score(
-            flow(data, strength=strength), data.embeddings, data.attributes, groups=people, cv=GroupKFold(3)
+            flow(data, strength=strength, overrides=SHIFT),
+            data.embeddings,
+            data.attributes,
+            groups=people,
+            cv=GroupKFold(3),
         ).mean()
         for strength in (0.0, 1.0, 4.0)
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -183,6 +184,12 @@ class Editor:
                 `fit` had will do.
             options: of `fclf.evaluate`.
         """
+        if not self.checkpoint.seen_digests:
+            warnings.warn(
+                "This copy of the model does not say which rows it was trained on, so nobody can tell whether the "
+                "judges share rows with training: make sure that the test set is new to it.",
+                stacklevel=2,
+            )
         return evaluate(self.checkpoint, test_set, **options)
 
     def save(self, path: str | Path) -> Path:
