@@ -13,6 +13,7 @@ from huggingface_hub import ModelCard
 import fclf
 from fclf.data.planted import planted
 from fclf.errors import InputError
+from fclf.hub import SHARED
 
 
 @pytest.fixture(scope="module")
@@ -56,8 +57,7 @@ def test_a_folder_gives_the_same_bits(recipe, editor, data, tmp_path):
             assert before[part].keys() == after[part].keys()
             assert all(torch.equal(after[part][name], value) for name, value in before[part].items())
             assert all(after[part][name].dtype == value.dtype for name, value in before[part].items())
-        parts = ("weights", "classifier", "support", "seen_ids", "seen_digests", "seen_identities", "training_state")
-        assert all(after[key] == value for key, value in before.items() if key not in parts)
+        assert all(after[key] == before[key] for key in SHARED)
 
 
 def test_nothing_tells_who_was_in_the_training_rows(editor, data, tmp_path):
@@ -65,7 +65,21 @@ def test_nothing_tells_who_was_in_the_training_rows(editor, data, tmp_path):
     text = b"".join(path.read_bytes() for path in tmp_path.iterdir()).decode("latin-1")
     assert not [name for name in editor.checkpoint.seen_ids if name in text]
     assert not [digest for digest in editor.checkpoint.seen_digests if digest in text]
-    assert "seen_identities" not in text
+    assert "seen_" not in text
+
+
+def test_nor_who_was_in_those_of_an_earlier_run(editor, tmp_path):
+    before = ((("0123456789abcdef",), (987654321,)),)
+    warm = fclf.Editor(replace(editor.checkpoint, seen_before=before, warm_start={"from": "a private place"}))
+    warm.save_pretrained(tmp_path)
+    text = b"".join(path.read_bytes() for path in tmp_path.iterdir()).decode("latin-1")
+    for secret in ("0123456789abcdef", "987654321", "a private place"):
+        assert secret not in text
+    assert ends(fclf.Editor.from_pretrained(tmp_path), planted(1500, 24)[0]).any()
+
+
+def test_a_copy_says_what_it_cannot_tell(editor, data, tmp_path):
+    editor.save_pretrained(tmp_path)
     assert fclf.Editor.from_pretrained(tmp_path).checkpoint.seen_digests == ()
     assert "cannot tell" in (tmp_path / "README.md").read_text()
     warned = pytest.warns(UserWarning, match="does not say which rows")

@@ -178,12 +178,16 @@ def test_labels_of_a_table_bring_their_names(data, fitted):
     assert (named.transform(rows) == fitted.transform(rows)).all()
 
 
-def test_rows_without_a_label_are_left_out(data):
+def test_labels_that_are_not_known_are_masked_and_rows_without_any_left_out(data):
     train = data.part("train")
     labels = train.attributes.astype(np.float64)
     labels[:50, 1] = np.nan
+    labels[50:60] = np.nan
     kept = flow(data, overrides=SHIFT).fit(train.embeddings, labels)
-    assert len(kept.editor_.checkpoint.seen_digests) == len(train) - 50
+    assert len(kept.editor_.checkpoint.seen_digests) == len(train) - 10
+    known = flow(data, overrides=SHIFT).fit(train.embeddings[60:], train.attributes[60:])
+    rows = data.part("test").embeddings
+    assert np.abs(kept.transform(rows) - known.transform(rows)).mean() < 0.05
 
 
 @pytest.mark.parametrize("n", [40, 100])

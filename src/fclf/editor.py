@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from fclf.checkpoint import Checkpoint
 from fclf.closed.support import LEVEL
 from fclf.config import load_config
-from fclf.data.checks import UNKNOWN
 from fclf.data.embeddings import EmbeddingSet
 from fclf.data.inputs import Rows, read_labels, read_targets
 from fclf.data.targets import own_labels
@@ -27,6 +26,7 @@ from fclf.evaluation import Report, evaluate
 from fclf.evaluation.monitor import SpreadMonitor
 from fclf.evaluation.results import Metrics
 from fclf.flow import Trajectory
+from fclf.labels import UNKNOWN
 from fclf.train import EpochCallback, train
 
 __all__ = ["EditInfo", "Editor", "fit", "load"]
@@ -115,7 +115,7 @@ class Editor:
         """
         level, model = _level(abstain), self._model(keep)
         rows, own, inferred = self._read(z, labels, normalize)
-        targets = read_targets({} if assign is None else assign, flip, own, self.attribute_names)
+        targets = read_targets({} if assign is None else assign, flip, own, self.attribute_names, model.exclusive)
         known = replace(rows.data, attributes=own, attribute_names=self.attribute_names)
         device = z.device if isinstance(z, torch.Tensor) else "cpu"
         ends = model.carry(known, targets, strength=strength, device=device)
@@ -164,8 +164,9 @@ class Editor:
         move them.
         """
         rows, own, _ = self._read(z, labels, normalize)
-        targets = read_targets({} if assign is None else assign, flip, own, self.attribute_names)
-        flow = self._model(keep).flow()
+        model = self._model(keep)
+        targets = read_targets({} if assign is None else assign, flip, own, self.attribute_names, model.exclusive)
+        flow = model.flow()
         with torch.no_grad():
             return flow.trajectory(*flow.inputs(rows.z, own, targets), strength)
 
@@ -250,7 +251,7 @@ class Editor:
         return self._at_keep.get(keep) or self.checkpoint.with_keep(keep)
 
     def _check(self, data: EmbeddingSet) -> None:
-        self.checkpoint.check_width(data)
+        self.checkpoint.check_rows(data)
 
     def _read(
         self, z: Any, labels: Any, normalize: bool

@@ -28,8 +28,19 @@ __all__ = ["SharedCheckpoint"]
 WEIGHTS, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 TENSORS = ("weights", "classifier", "support")
 """Parts of a checkpoint that are tensors by name."""
-WITHHELD = ("seen_ids", "seen_digests", "seen_identities", "training_state")
-"""Parts that say who was in the training rows, and the optimiser's state, which is of use to continue only."""
+SHARED = (
+    "format",
+    "config",
+    "attribute_names",
+    "dim",
+    "epoch",
+    "data_fingerprint",
+    "encoder",
+    "choice",
+    "strength",
+    "history",
+)
+"""What is written of everything else; a part that is new to checkpoints stays out until somebody names it here."""
 MARK = "<!-- written by fclf: a card without this line is left as it is -->"
 
 
@@ -55,10 +66,9 @@ class SharedCheckpoint(
 
     def _save_pretrained(self, save_directory: Path) -> None:
         content = self.checkpoint.content()
-        tensors = {f"{part}/{name}": value for part in TENSORS for name, value in content.pop(part).items()}
-        for part in WITHHELD:
-            if not (part == "seen_digests" and self.digests):
-                content.pop(part)
+        tensors = {f"{part}/{name}": value for part in TENSORS for name, value in content[part].items()}
+        shared = (*SHARED, *(["seen_digests"] if self.digests else []))
+        content = {part: content[part] for part in shared}
         with atomic_write(save_directory / WEIGHTS) as file:
             file.write(save({name: tensor.contiguous() for name, tensor in tensors.items()}, {"format": "pt"}))
         write_json(save_directory / CONFIG, {"model_type": "fclf", "fclf_version": __version__, **content})

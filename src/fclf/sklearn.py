@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,13 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fclf.data.checks import UNKNOWN
 from fclf.data.embeddings import EmbeddingSet
 from fclf.data.inputs import read_labels
 from fclf.editor import Editor, fit
 from fclf.errors import InputError
 from fclf.evaluation.edits import comparable_groups, plan_edits
 from fclf.evaluation.spread import energy_distance
+from fclf.labels import UNKNOWN
 
 __all__ = ["AttributeFlow"]
 
@@ -79,7 +80,7 @@ class AttributeFlow(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # t
 
         Args:
             X: (n, d) embeddings.
-            y: (n, K) or (n,) labels, 0 or 1; rows with a label that is -1 or NaN are left out.
+            y: (n, K) or (n,) labels, 0 or 1; -1 or NaN where it is not known.
             groups: (n,) who is shown, so that nobody is both fitted and chosen on.
         """
         if y is None:
@@ -94,9 +95,9 @@ class AttributeFlow(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):  # t
             normalize=self.normalize,
             source="X and y",
         ).labelled()
-        split = self._split(data)
+        split = self._split(data).astype("U5")
         self.editor_ = fit(
-            EmbeddingSet.from_arrays(data.to_arrays() | {"split": split}),
+            replace(data, split=split),
             self.recipe,
             seed=self.random_state,
             overrides=self.overrides or {},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from fclf.data.celeba import IMAGES
 from fclf.data.labelling import stem
 from fclf.errors import InputError
 
-__all__ = ["load_images"]
+__all__ = ["SUFFIXES", "load_images", "read_picture"]
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"})
 
@@ -73,9 +74,25 @@ def _files(folder: Path) -> dict[str, list[Path]]:
     return files
 
 
+def read_picture(path: Path) -> Image.Image:
+    """The first frame of an image file, upright as its EXIF says, RGB; what is transparent becomes white.
+
+    Raises:
+        Exception: of any class, as decoders do, for a file that cannot be decoded or claims more pixels than
+            `PIL.Image.MAX_IMAGE_PIXELS`.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(path) as image:
+            upright = ImageOps.exif_transpose(image)
+            if not upright.has_transparency_data:
+                return upright.convert("RGB")
+            clear = upright.convert("RGBA")
+            return Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
+
+
 def _square(path: Path, size: int) -> UInt8[np.ndarray, "size size 3"]:
-    with Image.open(path) as image:
-        upright = ImageOps.exif_transpose(image).convert("RGB")
+    upright = read_picture(path)
     side = min(upright.size)
     left, top = (upright.width - side) // 2, (upright.height - side) // 2
     middle = upright.crop((left, top, left + side, top + side))  # as `resize(box=...)` also reads what lies outside

@@ -11,9 +11,11 @@ import torch
 from jaxtyping import Float32, Int8
 from numpy.typing import NDArray
 
-from fclf.data.checks import UNKNOWN, binary_labels
+from fclf.data.checks import binary_labels
 from fclf.data.embeddings import EmbeddingSet, attribute_positions
+from fclf.data.targets import edit_targets
 from fclf.errors import InputError
+from fclf.labels import ExclusiveGroup
 
 __all__ = ["Rows", "read_labels", "read_targets"]
 
@@ -108,7 +110,11 @@ def read_labels(labels: Any, names: Sequence[str], n: int) -> Int8[np.ndarray, "
 
 
 def read_targets(
-    assign: Mapping[str, Any], flip: Sequence[str] | str, own: Int8[np.ndarray, "n K"], names: Sequence[str]
+    assign: Mapping[str, Any],
+    flip: Sequence[str] | str,
+    own: Int8[np.ndarray, "n K"],
+    names: Sequence[str],
+    exclusive: Sequence[ExclusiveGroup] = (),
 ) -> Int8[np.ndarray, "n K"]:
     """Targets of rows: their `own` labels with some assigned, for all rows or each, and some turned over.
 
@@ -120,23 +126,18 @@ def read_targets(
             f'What to set is a {type(assign).__name__}; a mapping such as {{"{names[0]}": 1}} was expected.'
         )
     flip = [flip] if isinstance(flip, str) else list(flip)
-    assigned, flipped = attribute_positions(list(assign), names), attribute_positions(flip, names)
-    if not assigned and not flipped:
+    attribute_positions([*assign, *flip] if not set(assign) & set(flip) else list(assign), names)
+    if not assign and not flip:
         raise InputError(
             f'Nothing to edit: pass {{"{names[0]}": 1}} or flip=["{names[0]}"]; there are {", ".join(names)}.'
         )
-    both = sorted(set(assign) & set(flip))
-    if both:
-        raise InputError(f"{', '.join(both)} cannot be both set and flipped.")
-    targets = own.copy()
-    for name, place in zip(assign, assigned, strict=True):
-        values = _column(assign[name], len(own), f"values of '{name}'")
+    wanted = {name: _column(values, len(own), f"values of '{name}'") for name, values in assign.items()}
+    for name, values in wanted.items():
         if not np.isin(values, (0, 1)).all():
             strange = values[~np.isin(values, (0, 1))].flat[0]
             raise InputError(f"'{name}' is set to {strange}; an attribute is set to 0 or 1, for all rows or for each.")
-        targets[:, place] = values
-    targets[:, flipped] = np.where(own[:, flipped] == UNKNOWN, UNKNOWN, 1 - own[:, flipped])
-    return targets
+    every = {name: np.broadcast_to(values, len(own)) for name, values in wanted.items()}
+    return edit_targets(own, names, every, flip, exclusive)
 
 
 def _column(values: Any, n: int, what: str) -> NDArray[Any]:
