@@ -20,6 +20,7 @@ from fclf.cli.diagnose_command import diagnose
 from fclf.cli.edit_command import edit
 from fclf.cli.embed_command import embed
 from fclf.cli.evaluate_command import evaluate
+from fclf.cli.export_command import export
 from fclf.cli.flipbook_command import flipbook
 from fclf.cli.inspect_command import inspect
 from fclf.cli.portraits_command import portraits_app
@@ -38,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Learn attribute-conditioned flows over embeddings, edit with them, and see whether they collapse.",
 )
-for command in (embed, train, evaluate, report, compare, diagnose, edit, flipbook, demo, inspect, ablate):
+for command in (embed, train, evaluate, report, compare, diagnose, edit, export, flipbook, demo, inspect, ablate):
     app.command()(command)
 app.add_typer(config_app, name="config")
 app.add_typer(portraits_app, name="portraits")
