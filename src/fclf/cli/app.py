@@ -10,6 +10,7 @@ import typer
 
 from fclf import __version__
 from fclf.cli.ablate_command import ablate
+from fclf.cli.audit_command import audit
 from fclf.cli.common import note
 from fclf.cli.compare_command import compare
 from fclf.cli.config_command import config_app
@@ -38,7 +39,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Learn attribute-conditioned flows over embeddings, edit with them, and see whether they collapse.",
 )
-for command in (embed, train, evaluate, report, compare, diagnose, edit, flipbook, demo, inspect, ablate, search):
+for command in (
+    embed,
+    train,
+    evaluate,
+    report,
+    compare,
+    diagnose,
+    edit,
+    flipbook,
+    demo,
+    inspect,
+    ablate,
+    search,
+    audit,
+):
     app.command()(command)
 app.add_typer(config_app, name="config")
 app.add_typer(portraits_app, name="portraits")
