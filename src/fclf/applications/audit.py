@@ -16,6 +16,7 @@ from fclf.evaluation.jackknife import Blocks, interval
 
 if TYPE_CHECKING:
     from jaxtyping import Float64
+    from numpy.typing import NDArray
 
     from fclf.applications.scorers import Scorer
     from fclf.checkpoint import Checkpoint

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float64
 
+from fclf.encoders.encoder import optional_library
 from fclf.errors import InputError
 from fclf.files import existing_file, read_npz
 
@@ -104,10 +105,7 @@ def _linear(arrays: dict[str, Any], path: Path, dim: int) -> tuple[Float64[np.nd
 
 
 def _onnx(path: Path, dim: int, threshold: float | None) -> Scorer:
-    try:
-        import onnxruntime  # type: ignore[import-untyped]  # noqa: PLC0415
-    except ImportError as error:
-        raise InputError("An ONNX scorer needs onnxruntime: pip install 'fclf[onnx]'.") from error
+    onnxruntime = optional_library("onnxruntime", "onnx")
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4

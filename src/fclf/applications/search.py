@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fclf.data.labelling import stem
+from fclf.encoders.encoder import optional_library
 from fclf.errors import InputError
 
 if TYPE_CHECKING:
@@ -107,10 +108,7 @@ def nearest(
 
 
 def _faiss(query: Float64[np.ndarray, " d"], gallery: Float32[np.ndarray, "n d"], count: int) -> NDArray[np.intp]:
-    try:
-        import faiss  # noqa: PLC0415
-    except ImportError as error:
-        raise InputError("--faiss needs faiss: pip install 'fclf[faiss]', or type --exact.") from error
+    faiss = optional_library("faiss", "faiss")
     index = faiss.IndexFlatIP(gallery.shape[1])
     index.add(np.ascontiguousarray(gallery))
     rows: NDArray[np.intp] = index.search(query.astype(np.float32)[None], count)[1][0].astype(np.intp)
