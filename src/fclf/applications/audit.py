@@ -16,7 +16,6 @@ from fclf.evaluation.jackknife import Blocks, interval
 
 if TYPE_CHECKING:
     from jaxtyping import Float64
-    from numpy.typing import NDArray
 
     from fclf.applications.scorers import Scorer
     from fclf.checkpoint import Checkpoint
@@ -135,7 +134,6 @@ def audit(
     z, y = rows.embeddings.astype(np.float64), np.asarray(rows.attributes)
     target = y.copy()
     target[:, position] = 1 - target[:, position]
-    before = scorer.score(z)
     edited = edits_at(model, strength)(z, y, target)
     ends = {NOTHING: z, **{name: form(z, y, target) for name, form in fitted.items()}, FLOW: edited}
     accepted = accepted_rows(model, edited, target)
@@ -146,15 +144,16 @@ def audit(
         if len(used) < MIN_EDITS:
             left_out.append(f"{flip}={value}: {len(used)} edits, {MIN_EDITS} are needed")
             continue
+        before = scorer.score(z[used])  # of the very rows that are scored again, as sums depend on how many there are
         blocks = Blocks.draw(len(used), None if rows.identities is None else rows.identities[used], seed)
-        moves = [_measure(name, scorer, before[used], scorer.score(end[used]), blocks) for name, end in ends.items()]
-        placebo = _placebo(scorer, z[used], edited[used], before[used], probes, seed)
+        moves = [_measure(name, scorer, before, scorer.score(end[used]), blocks) for name, end in ends.items()]
+        placebo = _placebo(scorer, z[used], edited[used], before, probes, seed)
         reasons = [] if placebo is None else _reasons(moves[-1], placebo)
         count = None if accepted is None else len(used)
         directions.append(Direction(flip, value, int(asked.sum()), count, moves, placebo, bool(reasons), reasons))
     if not directions:
         raise InputError(f"--flip {flip}: too few edits in the split '{split}' ({'; '.join(left_out)}).")
-    yes = float(scorer.decide(before).mean())
+    yes = float(scorer.decide(scorer.score(z)).mean())
     return Audit(flip, scorer.kind, scorer.threshold, len(rows), yes, directions, left_out)
 
 
@@ -170,7 +169,7 @@ def random_moves(
     is tangent at z. The direction is orthogonal to the orthonormal columns of `probes`; the same for all rows, as an
     attribute's is, and not a new one for each, which would cancel in the mean.
     """
-    drawn: NDArray[np.float64] = rng.normal(size=z.shape[1])
+    drawn = rng.normal(size=(1, z.shape[1]))[0]
     direction = drawn - probes @ (probes.T @ drawn)
     tangent = direction - (z @ direction)[:, None] * z
     tangent /= np.linalg.norm(tangent, axis=1, keepdims=True)

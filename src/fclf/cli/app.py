@@ -11,6 +11,7 @@ import typer
 from fclf import __version__
 from fclf.cli.ablate_command import ablate
 from fclf.cli.audit_command import audit
+from fclf.cli.augment_command import augment
 from fclf.cli.common import note
 from fclf.cli.compare_command import compare
 from fclf.cli.config_command import config_app
@@ -53,6 +54,7 @@ for command in (
     ablate,
     search,
     audit,
+    augment,
 ):
     app.command()(command)
 app.add_typer(config_app, name="config")
