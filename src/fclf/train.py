@@ -1,4 +1,4 @@
-"""The only training loop, of the reference's field; a field on the change is fitted in `fclf.fit`."""
+"""The only training loop, of the reference's field; a field on the change is fitted in `fclf.fitting`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fclf.data.targets import combination_codes, flip_attributes
 from fclf.errors import InputError, NonFiniteLossError, VerdictError
 from fclf.evaluation.calibration import SilhouetteCalibration
 from fclf.field import SharedPass, TargetField
-from fclf.fit import EpochCallback, fit_edit
+from fclf.fitting import EpochCallback, fit_edit
 from fclf.flow import step
 from fclf.labels import UNKNOWN, ExclusiveGroup
 from fclf.losses.objective import Losses, Objective, Rollout, numbers

@@ -4,6 +4,8 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +15,14 @@ from sklearn.metrics import roc_auc_score
 
 from fclf.autoencoder import embed, load_encoder
 from fclf.cli.app import main
+from fclf.config import load_config
 from fclf.data.embeddings import EmbeddingSet
+from fclf.data.planted import planted
 from fclf.data.portraits import draw, sitters
 from fclf.encoders import folder as folders
 from fclf.encoders import open_encoder
+from fclf.errors import EncoderWarning
+from fclf.train import train
 
 SHARED = Path(os.environ.get("FCLF_SHARED", "../shared"))
 PEOPLE = 7
@@ -219,3 +225,24 @@ def test_a_real_network_tells_people_apart_on_real_pictures(tmp_path):
     same = data.identities[first] == data.identities[second]
     assert same.sum() > 20
     assert roc_auc_score(same, np.einsum("nd,nd->n", data.embeddings[first], data.embeddings[second])) > 0.9
+
+
+def test_another_encoders_embeddings_are_warned_of_though_the_width_fits(tmp_path, capsys):
+    data = planted(400, 8)[0]
+    mine, other = replace(data, encoder="onnx:1234"), replace(data, encoder="clip:5678")
+    model = train(mine, load_config("edit", ["model.start=shift"]), tmp_path / "run")
+    assert model.encoder == "onnx:1234"
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.edit(mine, {"Smiling": 1})
+        model.edit(data, {"Smiling": 1})  # nobody knows whose these are
+    with pytest.warns(EncoderWarning, match="made by clip:5678, but the checkpoint was trained on onnx:1234"):
+        model.edit(other, {"Smiling": 1})
+    for suffix in ("npz", "parquet"):
+        other.save(tmp_path / f"other.{suffix}")
+        assert EmbeddingSet.load(tmp_path / f"other.{suffix}").take(np.arange(3)).encoder == "clip:5678"
+    files = ["--checkpoint", str(tmp_path / "run"), "--embeddings", str(tmp_path / "other.npz")]
+    assert main(["edit", *files, "--set", "Smiling=1", "--output", str(tmp_path / "out.npz")]) == 0
+    error = capsys.readouterr().err
+    assert error.count("Warning: These embeddings were made by clip:5678") == 1
+    assert EmbeddingSet.load(tmp_path / "out.npz").encoder == "clip:5678"

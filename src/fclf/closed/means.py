@@ -72,7 +72,8 @@ class LabelMeans:
         r"""Return $\Phi(y)$."""
         centred = y - self.centre
         products = centred[:, :, None] * (centred @ self.moderators.T)[:, None, :]
-        return np.concatenate([np.ones((len(y), 1), centred.dtype), centred, products.reshape(len(y), -1)], axis=1)
+        products = products.reshape(len(y), len(self.centre) * len(self.moderators))
+        return np.concatenate([np.ones((len(y), 1), centred.dtype), centred, products], axis=1)
 
     def rest(self, z: Float64[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"]) -> Float64[np.ndarray, "n d"]:
         """What labels leave of embeddings, $z - m(y)$."""
