@@ -64,10 +64,12 @@ class Stub:
 
 
 def test_edits_that_are_not_accepted_do_not_count(model, faces, effects):
-    holding = replace(model)
-    object.__setattr__(holding, "support", Stub())
+    holding = replace(model, support=Stub())
     scorer = middle(effects[0][0], faces)
-    every, some = audit(replace(model), faces, scorer, "Smiling"), audit(holding, faces, scorer, "Smiling")
+    every, some = (
+        audit(replace(model, support=None), faces, scorer, "Smiling"),
+        audit(holding, faces, scorer, "Smiling"),
+    )
     for direction in some.directions:
         assert direction.accepted is not None
         assert 0 < direction.accepted < direction.edits

@@ -79,8 +79,7 @@ class Nobody:
 
 
 def test_refused_edits_are_left_out_and_counted(model, faces):
-    holding = replace(model)
-    object.__setattr__(holding, "support", Nobody())
+    holding = replace(model, support=Nobody())
     found = augment(holding, faces, ["Eyeglasses", "Male"])
     assert len(found.data) == len(faces)
     assert sum(group["refused"] for group in found.groups) > 100

@@ -72,6 +72,9 @@ def test_what_is_no_scorer_is_refused(tmp_path):
     (tmp_path / "scorer.pkl").write_bytes(b"")
     network(tmp_path / "wide.onnx", 1, width=3)
     network(tmp_path / "three.onnx", 3)
+    np.savez(tmp_path / "good.npz", weights=W, bias=B)
+    with pytest.raises(InputError, match="--threshold nan"):
+        Scorer.load(tmp_path / "good.npz", 4, float("nan"))
     for name, message in {
         "wide.npz": r"\(9,\).*\(4,\)",
         "nothing.npz": "no `weights`; it holds other",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fclf.closed.candidates import closed_forms
+from fclf.closed.support import LEVEL
 from fclf.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,8 +22,6 @@ __all__ = ["FLOW", "accepted_rows", "controls_of", "edits_at", "learned_rows"]
 
 FLOW = "flow"
 """Name of the checkpoint's edits in every table."""
-LEVEL = 0.01
-"""Edits of a lower support score are not accepted (`fclf.closed.support`)."""
 
 
 def edits_at(model: Checkpoint, strength: float = 1.0) -> ClosedForm:
@@ -70,8 +69,7 @@ def accepted_rows(
     model: Checkpoint, edited: Float64[np.ndarray, "n d"], target: Int8[np.ndarray, "n K"]
 ) -> Bool[np.ndarray, " n"] | None:
     """Which edits end where rows of their labels are, by the checkpoint's support; None where it holds none."""
-    support = getattr(model, "support", None)
-    if support is None:
+    if model.support is None:
         return None
-    accepted: Bool[np.ndarray, " n"] = support.score(edited, target) >= LEVEL
+    accepted: Bool[np.ndarray, " n"] = model.support.score(edited, target) >= LEVEL
     return accepted

@@ -47,6 +47,8 @@ class Scorer:
         Raises:
             InputError: for any other file, and weights of another width.
         """
+        if threshold is not None and not np.isfinite(threshold):
+            raise InputError(f"--threshold {threshold}: the threshold must be a finite number.")
         suffix = existing_file(path, "Scorer").suffix.lower()
         if suffix == ".onnx":
             return _onnx(path, dim, threshold)

@@ -71,7 +71,7 @@ def audit(
         partition=partition,
         split_seed=model.config.data.split_seed,
     )
-    model.check_width(data)
+    model.check_rows(data)
     judged = Scorer.load(scorer, data.dim, threshold)
     say_split(data, model.config.data.split_seed)
     if infer_labels:

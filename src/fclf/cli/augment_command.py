@@ -85,7 +85,7 @@ def augment(
         partition=partition,
         split_seed=model.config.data.split_seed,
     )
-    model.check_width(data)
+    model.check_rows(data)
     say_split(data, model.config.data.split_seed)
     if infer_labels:
         data, inferred = model.infer(data)

@@ -94,7 +94,7 @@ def search(
         )
 
     rows = load(gallery)
-    model.check_width(rows)
+    model.check_rows(rows)
     if keep is not None:
         model = model.with_keep(keep)
     if benchmark:
@@ -103,7 +103,7 @@ def search(
 
     assert query is not None
     source = rows if embeddings is None else load(embeddings)
-    model.check_width(source)
+    model.check_rows(source)
     asking = source.take(np.array([find_row(source, query, "--query")]))
     rows = choose_rows(model, rows, split, False)
     asking = choose_rows(model, asking, None, infer_labels)
