@@ -11,6 +11,8 @@ import typer
 
 from fclf import __version__
 from fclf.cli.ablate_command import ablate
+from fclf.cli.audit_command import audit
+from fclf.cli.augment_command import augment
 from fclf.cli.common import note
 from fclf.cli.compare_command import compare
 from fclf.cli.config_command import config_app
@@ -25,6 +27,7 @@ from fclf.cli.flipbook_command import flipbook
 from fclf.cli.inspect_command import inspect
 from fclf.cli.portraits_command import portraits_app
 from fclf.cli.report_command import report
+from fclf.cli.search_command import search
 from fclf.cli.train_command import train
 from fclf.errors import EncoderWarning, InputError, NonFiniteLossError, VerdictError
 
@@ -39,7 +42,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Learn attribute-conditioned flows over embeddings, edit with them, and see whether they collapse.",
 )
-for command in (embed, train, evaluate, report, compare, diagnose, edit, export, flipbook, demo, inspect, ablate):
+EVERYDAY = (embed, train, evaluate, report, compare, diagnose, edit, export, flipbook, search, audit, augment)
+for command in (*EVERYDAY, demo, inspect, ablate):
     app.command()(command)
 app.add_typer(config_app, name="config")
 app.add_typer(portraits_app, name="portraits")
