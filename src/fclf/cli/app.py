@@ -22,6 +22,7 @@ from fclf.cli.flipbook_command import flipbook
 from fclf.cli.inspect_command import inspect
 from fclf.cli.portraits_command import portraits_app
 from fclf.cli.report_command import report
+from fclf.cli.serve_command import serve
 from fclf.cli.train_command import train
 from fclf.errors import InputError, NonFiniteLossError, VerdictError
 
@@ -36,7 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Learn attribute-conditioned flows over embeddings, edit with them, and see whether they collapse.",
 )
-for command in (train, evaluate, report, compare, diagnose, edit, flipbook, demo, inspect, ablate):
+for command in (train, evaluate, report, compare, diagnose, edit, flipbook, demo, inspect, ablate, serve):
     app.command()(command)
 app.add_typer(config_app, name="config")
 app.add_typer(portraits_app, name="portraits")

@@ -14,7 +14,7 @@ from fclf.data.celeba import IMAGES
 from fclf.data.labelling import stem
 from fclf.errors import InputError
 
-__all__ = ["load_images"]
+__all__ = ["find_images", "load_images", "square"]
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"})
 
@@ -36,17 +36,17 @@ def load_images(
     Raises:
         InputError: if there is no such folder, or images cannot be decoded, naming them.
     """
-    files = _files(Path(folder))
+    paths = find_images(folder, ids)
     images = np.zeros((len(ids), size, size, 3), dtype=np.uint8)
     found = np.zeros(len(ids), dtype=np.bool_)
     broken = []
     for row, name in enumerate(map(str, ids)):
-        candidates = files.get(stem(name), [])
-        if not candidates:
+        path = paths.get(name)
+        if path is None:
             continue
-        path = next((path for path in candidates if path.name == name.rpartition("/")[2]), candidates[0])
         try:
-            images[row] = _square(path, size)
+            with Image.open(path) as image:
+                images[row] = square(image, size)
         except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error and more
             broken.append(f"{path.name} ({str(error).replace(str(path), path.name) or type(error).__name__})")
         else:
@@ -58,6 +58,22 @@ def load_images(
             "Copy them again, or remove them: rows without an image are skipped."
         )
     return images, found
+
+
+def find_images(folder: str | Path, ids: Sequence[str] | NDArray[np.str_]) -> dict[str, Path]:
+    """The image file of every id that has one, by the rule of `load_images`; the folder is listed once.
+
+    Raises:
+        InputError: if there is no such folder.
+    """
+    files = _files(Path(folder))
+    found = {}
+    for name in map(str, ids):
+        candidates = files.get(stem(name), [])
+        if candidates:
+            own = (path for path in candidates if path.name == name.rpartition("/")[2])
+            found[name] = next(own, candidates[0])
+    return found
 
 
 def _files(folder: Path) -> dict[str, list[Path]]:
@@ -73,9 +89,9 @@ def _files(folder: Path) -> dict[str, list[Path]]:
     return files
 
 
-def _square(path: Path, size: int) -> UInt8[np.ndarray, "size size 3"]:
-    with Image.open(path) as image:
-        upright = ImageOps.exif_transpose(image).convert("RGB")
+def square(image: Image.Image, size: int) -> UInt8[np.ndarray, "size size 3"]:
+    """The largest square in the middle of an image, upright, resized once (Lanczos), RGB."""
+    upright = ImageOps.exif_transpose(image).convert("RGB")
     side = min(upright.size)
     left, top = (upright.width - side) // 2, (upright.height - side) // 2
     middle = upright.crop((left, top, left + side, top + side))  # as `resize(box=...)` also reads what lies outside

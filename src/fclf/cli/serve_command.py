@@ -1,0 +1,112 @@
+"""`fclf serve`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fclf.cli.common import EmbeddingsOption, Labels, LabelsOption, ThreadsOption, note, use_threads
+from fclf.cli.loading import LabelsFromOption, NormalizeOption, PartitionOption, load_embeddings
+from fclf.cli.pictures import PORTRAITS, DecoderOption, ImagesOption, decoder_of
+from fclf.errors import InputError
+
+if TYPE_CHECKING:
+    from fclf.serve.pictures import Encoder
+
+
+def serve(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder (its best checkpoint), or a checkpoint.")],
+    embeddings: EmbeddingsOption,
+    decoder: DecoderOption = None,
+    images: ImagesOption = None,
+    encoder: Annotated[
+        str | None, typer.Option("--encoder", metavar="NAME", help="Embeds uploaded pictures, such as `portraits`.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on; others than this machine's need the token.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes any that is free.")] = 8000,
+    token: Annotated[
+        str | None,
+        typer.Option(metavar="T", envvar="FCLF_TOKEN", help="Ask for this token; made where others can reach it."),
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Requests that are computed at once.")] = 2,
+    waiting: Annotated[int, typer.Option(min=0, max=1024, help="Requests that may wait; more get 503.")] = 16,
+    labels: LabelsOption = Labels.binary,
+    labels_from: LabelsFromOption = None,
+    partition: PartitionOption = None,
+    normalize: NormalizeOption = False,
+    threads: ThreadsOption = 1,
+) -> None:
+    """Open a page on a trained run: pick somebody, set attributes, and see what becomes of them.
+
+    Ctrl-C stops it. Intended for research on one's own data: edits are hypotheses of a model, not facts about people.
+
+    Example: fclf serve results/fclf_training --embeddings celeba.npz --images img_align_celeba
+    """
+    use_threads(threads)
+    _check_installed()
+    from fclf.checkpoint import Checkpoint
+    from fclf.serve.about import read_verdict
+    from fclf.serve.app import create_app
+    from fclf.serve.guards import is_loopback
+    from fclf.serve.pictures import Gallery
+    from fclf.serve.running import address, listen, make_token
+    from fclf.serve.running import serve as answer
+    from fclf.serve.settings import Limits
+    from fclf.serve.workbench import Workbench
+
+    secret = make_token(host, token)
+    model = Checkpoint.load(run)
+    listening = listen(host, port)  # before anything that takes long
+    data = load_embeddings(
+        embeddings,
+        labels,
+        normalize=normalize,
+        labels_from=labels_from,
+        partition=partition,
+        split_seed=model.config.data.split_seed,
+    )
+    limits = Limits(workers=workers, waiting=waiting)
+    bench = Workbench(
+        model,
+        data,
+        limits,
+        decoder=decoder_of(decoder),
+        gallery=None if images is None else Gallery(images, data.ids.tolist()),
+        encoder=_encoder_of(encoder),
+    )
+    verdict, why = read_verdict(_folder(run), model)
+    if why is not None:
+        note(why)
+    app = create_app(bench, run=run.name, verdict=verdict, token=secret, loopback=is_loopback(host))
+    where = address(host, listening.getsockname()[1], secret)
+    answer(app, listening, limits, lambda: typer.echo(f"fclf serve: {where} (Ctrl-C stops it)"))
+    note("Stopped.")
+
+
+def _folder(run: Path) -> Path:
+    """The run folder of what was named: the folder itself, or the one whose checkpoint it is."""
+    if run.is_dir():
+        return run
+    return run.parent.parent if run.parent.name == "checkpoints" else run.parent
+
+
+def _encoder_of(name: str | None) -> Encoder | None:
+    if name is None:
+        return None
+    if name != PORTRAITS:
+        raise InputError(f"--encoder {name}: there is no such encoder; type --encoder {PORTRAITS}.")
+    from fclf.serve.pictures import portrait_encoder
+
+    return portrait_encoder()
+
+
+def _check_installed() -> None:
+    from importlib.util import find_spec
+
+    missing = [name for name in ("fastapi", "uvicorn", "prometheus_client") if find_spec(name) is None]
+    if missing:
+        raise InputError(f"fclf serve needs {', '.join(missing)}, not installed: pip install 'fclf[serve]'")
