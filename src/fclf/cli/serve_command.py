@@ -58,6 +58,8 @@ def serve(
     from fclf.serve.settings import Limits
     from fclf.serve.workbench import Workbench
 
+    if not run.exists():
+        raise InputError(f"RUN: there is no {run}; name a run folder of `fclf train`, or a checkpoint.")
     secret = make_token(host, token)
     model = Checkpoint.load(run)
     listening = listen(host, port)  # before anything that takes long

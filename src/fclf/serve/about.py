@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from fclf import __version__
 from fclf.checkpoint import Checkpoint
-from fclf.errors import InputError
-from fclf.evaluation.results import Metrics
-from fclf.report.html.verdict import meaning
+from fclf.evaluation.readings import Verdict
+from fclf.report.meaning import meaning
 from fclf.serve.schemas import MOST_STRENGTH, About, Attribute, JudgeAbout, VerdictAbout
 from fclf.serve.workbench import Workbench
 
@@ -43,17 +43,16 @@ def read_verdict(run: Path, checkpoint: Checkpoint) -> tuple[VerdictAbout | None
 
     An evaluation of another epoch or of other attributes is not one of this checkpoint.
     """
-    folder = run / "evaluation"
-    if not (folder / "transfer_metrics.json").is_file():
+    path = run / "evaluation" / "transfer_metrics.json"
+    if not path.is_file():
         return None, None
     try:
-        metrics = Metrics.load(folder)
-    except InputError as error:
-        return None, str(error)
-    if metrics.epoch != checkpoint.epoch or tuple(metrics.attributes) != checkpoint.attribute_names:
-        return None, f"{folder} holds an evaluation of another checkpoint; its verdict is not shown. Evaluate again."
-    found = metrics.verdict
-    return (
-        VerdictAbout(name=found.name, margin=found.margin, meaning=meaning(found), reasons=list(found.reasons)),
-        None,
-    )
+        content = json.loads(path.read_text(encoding="utf-8"))
+        found = Verdict.model_validate(content["verdict"])
+        of = content["epoch"], tuple(content["attributes"])
+    except (ValueError, KeyError, TypeError) as error:
+        return None, f"{path} does not hold a report of this version ({type(error).__name__}). Evaluate again."
+    if of != (checkpoint.epoch, checkpoint.attribute_names):
+        return None, f"{path} is of another checkpoint; its verdict is not shown. Evaluate again."
+    said = VerdictAbout(name=found.name, margin=found.margin, meaning=meaning(found), reasons=list(found.reasons))
+    return said, None

@@ -33,6 +33,8 @@ MOST_STRENGTH = 3.0
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=128)]
+Value = Annotated[int, Field(ge=0, le=1)]
+"""Of an attribute: no or yes."""
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -53,7 +55,7 @@ class EditRequest(Request):
 
     people: list[Id] = Field(min_length=1, max_length=MOST_PEOPLE)
     """Ids of rows or of uploads."""
-    assign: dict[Name, Literal[0, 1]] = Field(alias="set", default_factory=dict, max_length=256)
+    assign: dict[Name, Value] = Field(alias="set", default_factory=dict, max_length=256)
     """Attributes to set; others stay as they are."""
     strength: Number = Field(1.0, ge=0, le=MOST_STRENGTH)
     """Factor on the flow time; 0 changes nothing."""

@@ -9,7 +9,7 @@
     made.append(...children.filter((child) => child !== null && child !== undefined));
     return made;
   };
-  const percent = (p) => (p === null ? "–" : p > 0.995 ? "> 99 %" : p < 0.005 ? "< 1 %" : `${Math.round(100 * p)} %`);
+  const percent = (p) => (p === null ? "–" : p > 0.995 ? ">\u00a099\u00a0%" : p < 0.005 ? "<\u00a01\u00a0%" : `${Math.round(100 * p)}\u00a0%`);
   const words = (name) => name.replaceAll("_", " ");
   const shown = (value) => value.toFixed(2);
 
@@ -66,11 +66,16 @@
     }
   };
 
+  const busy = (now) => {
+    for (const id of ["stage", "details"]) $(id).classList.toggle("busy", now);
+    $("result").setAttribute("aria-busy", String(now));
+  };
+
   const wrong = (error) => {
     if (error?.name === "AbortError") return;
     $("error").textContent = error instanceof Refused ? error.message : `Something went wrong on this page: ${error.message}`;
     $("error").hidden = false;
-    $("shown").classList.remove("busy");
+    busy(false);
   };
   const right = () => { $("error").hidden = true; };
 
@@ -125,8 +130,7 @@
     under?.abort();
     const mine = ++number, control = (under = new AbortController());
     const begun = (sent = performance.now());
-    $("shown").classList.add("busy");
-    $("result").setAttribute("aria-busy", "true");
+    busy(true);
     try {
       const body = JSON.stringify({ people: [state.person], set: state.set, strength: state.strength, keep: state.keep === about.keep ? null : state.keep });
       const answer = await askWithToken("/edit", { method: "POST", body, headers: { "Content-Type": "application/json" }, signal: control.signal });
@@ -144,7 +148,7 @@
       }
       wrong(error);
     } finally {
-      if (mine === number) { $("shown").classList.remove("busy"); $("result").removeAttribute("aria-busy"); }
+      if (mine === number) busy(false);
     }
   };
 
@@ -176,7 +180,7 @@
     if (!changed.length) return "Nothing is edited yet. Switch an attribute.";
     return changed.map((one) => {
       const to = `${words(one.name)} ${one.target ? "on" : "off"}`;
-      return one.after === null ? to : `${to}: read at ${percent(one.after)}, before ${percent(one.before)}`;
+      return one.after === null ? to : `${to}: now reads ${percent(one.after)}, before ${percent(one.before)}`;
     }).join("; ") + ".";
   };
 
@@ -208,7 +212,7 @@
     const rows = [...result.labels].sort((a, b) => Number(b.target !== b.source) - Number(a.target !== a.source));
     $("readings").tBodies[0].replaceChildren(...rows.map((one) => make("tr", { className: one.target === one.source ? "" : "asked" },
       make("th", { scope: "row" }, words(one.name)),
-      make("td", {}, one.target === one.source ? yes(one.target) : `${yes(one.source)} → ${yes(one.target)}`),
+      make("td", { className: "label" }, one.target === one.source ? yes(one.target) : `${yes(one.source)} → ${yes(one.target)}`),
       make("td", { className: "num" }, percent(one.before)),
       make("td", { className: "num end" }, percent(one.after)),
       make("td", { className: "bars" }, make("div", { className: "meter", ariaHidden: "true" }, bar("was", one.before), bar("is", one.after))))));
@@ -221,7 +225,7 @@
     $("near-note").textContent = `By cosine to the edit, among ${among}.` + (drawn ? " Drawn by the decoder, as there is no folder of images." : "");
     $("near").classList.toggle("plain", !any);
     $("near").replaceChildren(...result.neighbours.map((one) => {
-      const who = one.is_source ? "the row itself" : one.same_person ? "same person" : one.same_person === false ? "another person" : "";
+      const who = one.is_source ? "itself" : one.same_person ? "same person" : one.same_person === false ? "other person" : "";
       const button = make("button", { type: "button", title: `Edit ${one.id}` },
         any && one.picture ? make("img", { src: one.picture, alt: "" }) : null,
         make("span", { className: "id" }, one.id),
@@ -243,7 +247,7 @@
   const draw = (result) => {
     last = result;
     $("empty").hidden = true;
-    $("shown").hidden = false;
+    $("stage").hidden = $("details").hidden = false;
     drawPair(result);
     $("summary").textContent = summary(result);
     drawSupport(result);
@@ -371,7 +375,7 @@
       await show(found);
     } catch (error) {
       $("empty").textContent = "Search for somebody by id, or press Random.";
-      $("empty").hidden = !$("shown").hidden;
+      $("empty").hidden = !$("stage").hidden;
       wrong(error);
     }
   };
@@ -385,8 +389,13 @@
     $("filter").hidden = about.attributes.length <= MANY;
     const found = about.verdict;
     if (found) {
+      const chip = $("chip"), kind = found.name.toLowerCase();
+      chip.hidden = false;
+      chip.classList.add(kind);
+      chip.append(make("span", { className: "visually-hidden" }, "Verdict: "), found.name);
+      chip.addEventListener("click", () => { $("verdict").scrollIntoView(); $("verdict").focus(); });
       const margin = found.margin === null ? "" : `margin ${found.margin.toFixed(2)}`;
-      $("verdict").append(make("div", { className: `card ${found.name.toLowerCase()}` },
+      $("verdict").append(make("div", { className: `card ${kind}` },
         make("h2", {}, "Verdict of this run’s evaluation"),
         make("p", {}, make("span", { className: "word" }, found.name), " ", make("span", { className: "note" }, margin)),
         make("p", {}, found.meaning),
