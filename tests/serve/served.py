@@ -87,7 +87,9 @@ def listening(bench, **options):
     found = socket.socket()
     found.bind(("127.0.0.1", 0))
     found.listen(64)
-    config = uvicorn.Config(app, log_level="error", access_log=False, ws="none", http="h11", timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        app, log_level="error", access_log=False, ws="none", http="h11", timeout_graceful_shutdown=1
+    )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [found]})
     thread.start()

@@ -85,7 +85,14 @@ def test_every_answer_has_the_security_headers_and_none_allows_another_site(clie
     assert not [name for name in headers if name.startswith("access-control")]
 
 
-TRICKS = ["../../etc/passwd", "/etc/passwd", "..%2f..%2fetc%2fpasswd", "folder/../folder/person-0000.jpg", "\x00", "C:\\x"]
+TRICKS = [
+    "../../etc/passwd",
+    "/etc/passwd",
+    "..%2f..%2fetc%2fpasswd",
+    "folder/../folder/person-0000.jpg",
+    "\x00",
+    "C:\\x",
+]
 
 
 @pytest.mark.parametrize("trick", TRICKS)
@@ -125,13 +132,17 @@ def test_addresses_are_no_paths(client, path):
     ],
 )
 def test_what_cannot_be_used_is_refused_in_words(client, run, body, said):
-    body = {**body, "people": [name_of(run) if p == "PERSON" else p for p in body["people"]]} if "people" in body else body
+    body = (
+        {**body, "people": [name_of(run) if p == "PERSON" else p for p in body["people"]]} if "people" in body else body
+    )
     answer = client.post(f"{API}/edit", json=body)
     assert answer.status_code == 422
     assert said in answer.json()["detail"]
 
 
-@pytest.mark.parametrize("text", ['{"people": ["a"], "strength": NaN}', "{", "[]", '{"people": ["a"], "strength": 1e999}'])
+@pytest.mark.parametrize(
+    "text", ['{"people": ["a"], "strength": NaN}', "{", "[]", '{"people": ["a"], "strength": 1e999}']
+)
 def test_no_number_that_is_none_and_no_broken_json(client, text):
     answer = client.post(f"{API}/edit", content=text, headers={"content-type": "application/json"})
     assert answer.status_code == 422
@@ -148,8 +159,13 @@ def test_bodies_are_bounded_whether_or_not_they_say_how_long_they_are(client):
     for body in (b" " * (most + 1), parts()):
         answer = client.post(f"{API}/edit", content=body, headers={"content-type": "application/json"})
         assert answer.status_code == 413
-    assert client.post(f"{API}/upload", content=b"x" * (most + 1), headers={"content-type": "image/png"}).status_code == 422
-    answer = client.post(f"{API}/upload", content=b"x" * (Limits().upload_bytes + 1), headers={"content-type": "image/png"})
+    assert (
+        client.post(f"{API}/upload", content=b"x" * (most + 1), headers={"content-type": "image/png"}).status_code
+        == 422
+    )
+    answer = client.post(
+        f"{API}/upload", content=b"x" * (Limits().upload_bytes + 1), headers={"content-type": "image/png"}
+    )
     assert answer.status_code == 413
 
 

@@ -16,6 +16,10 @@ from browsing import CONTRAST, OVERFLOW, browser, needs_browser
 pytestmark = needs_browser
 TOKEN = "a-token-of-two-dozen-signs"
 PHONE, DESK = (375, 812), (1280, 900)
+OUTLINE = """() => {
+  const e = document.activeElement, seen = e.matches(".hidden-input") ? e.nextElementSibling : e;
+  return getComputedStyle(seen).outlineStyle;
+}"""
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +167,7 @@ def test_everything_is_reached_and_used_by_keys_in_the_order_it_is_read(chromium
             name = page.evaluate("(e => e.id || e.dataset.name || e.className || e.tagName)(document.activeElement)")
             if name in order:
                 break
-            outline = page.evaluate("getComputedStyle(document.activeElement.matches('.hidden-input') ? document.activeElement.nextElementSibling : document.activeElement).outlineStyle")
+            outline = page.evaluate(OUTLINE)
             assert outline == "solid", name
             order.append(name)
         wanted = ["skip", "chip", "query", "random", "upload", "strength", "keep", "Smiling", "Mustache"]
@@ -272,7 +276,9 @@ def test_the_documentation_page_is_drawn_from_this_server_alone(chromium, addres
 def test_what_goes_wrong_would_be_noticed(chromium, address):
     with visit(chromium, address) as seen:
         seen.page.evaluate("console.error('said so'); document.body.append(document.createElement('script'))")
-        seen.page.evaluate("document.body.append(Object.assign(document.createElement('img'), { src: 'http://127.0.0.1:9/x.png' }))")
+        seen.page.evaluate(
+            "document.body.append(Object.assign(document.createElement('img'), { src: 'http://127.0.0.1:9/x.png' }))"
+        )
         seen.page.wait_for_timeout(200)
         assert any("said so" in said for said in seen.said)
         assert any("Content Security Policy" in said for said in seen.said)

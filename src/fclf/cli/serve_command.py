@@ -62,30 +62,30 @@ def serve(
         raise InputError(f"RUN: there is no {run}; name a run folder of `fclf train`, or a checkpoint.")
     secret = make_token(host, token)
     model = Checkpoint.load(run)
-    listening = listen(host, port)  # before anything that takes long
-    data = load_embeddings(
-        embeddings,
-        labels,
-        normalize=normalize,
-        labels_from=labels_from,
-        partition=partition,
-        split_seed=model.config.data.split_seed,
-    )
-    limits = Limits(workers=workers, waiting=waiting)
-    bench = Workbench(
-        model,
-        data,
-        limits,
-        decoder=decoder_of(decoder),
-        gallery=None if images is None else Gallery(images, data.ids.tolist()),
-        encoder=_encoder_of(encoder),
-    )
-    verdict, why = read_verdict(_folder(run), model)
-    if why is not None:
-        note(why)
-    app = create_app(bench, run=run.name, verdict=verdict, token=secret, loopback=is_loopback(host))
-    where = address(host, listening.getsockname()[1], secret)
-    answer(app, listening, limits, lambda: typer.echo(f"fclf serve: {where} (Ctrl-C stops it)"))
+    with listen(host, port) as listening:  # before anything that takes long
+        data = load_embeddings(
+            embeddings,
+            labels,
+            normalize=normalize,
+            labels_from=labels_from,
+            partition=partition,
+            split_seed=model.config.data.split_seed,
+        )
+        limits = Limits(workers=workers, waiting=waiting)
+        bench = Workbench(
+            model,
+            data,
+            limits,
+            decoder=decoder_of(decoder),
+            gallery=None if images is None else Gallery(images, data.ids.tolist()),
+            encoder=_encoder_of(encoder),
+        )
+        verdict, why = read_verdict(_folder(run), model)
+        if why is not None:
+            note(why)
+        app = create_app(bench, run=run.name, verdict=verdict, token=secret, loopback=is_loopback(host))
+        where = address(host, listening.getsockname()[1], secret)
+        answer(app, listening, limits, lambda: typer.echo(f"fclf serve: {where} (Ctrl-C stops it)"))
     note("Stopped.")
 
 

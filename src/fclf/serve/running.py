@@ -105,4 +105,3 @@ def serve(app: FastAPI, listening: socket.socket, limits: Limits, say: Callable[
         pass
     finally:
         signal.signal(signal.SIGTERM, before)
-        listening.close()
