@@ -39,8 +39,8 @@ async def client(number: int, http: httpx.AsyncClient, end: float, names: list[s
         body = {
             "people": [chance.choice(ids)],
             "set": {name: chance.randint(0, 1) for name in chance.sample(names, min(2, len(names)))},
-            "strength": round(chance.uniform(0, 2), 2),
-            "keep": round(chance.random(), 2) if out["keep"] else None,
+            "strength": chance.randint(0, 40) / 20,  # the steps of the page's sliders
+            "keep": chance.randint(0, 20) / 20 if out["keep"] else None,
         }
         begun = time.perf_counter()
         try:

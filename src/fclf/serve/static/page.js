@@ -387,22 +387,17 @@
     $("keeping").hidden = about.keep === null;
     $("uploading").hidden = !about.uploads;
     $("filter").hidden = about.attributes.length <= MANY;
-    const found = about.verdict;
-    if (found) {
-      const chip = $("chip"), kind = found.name.toLowerCase();
-      chip.hidden = false;
-      chip.classList.add(kind);
-      chip.append(make("span", { className: "visually-hidden" }, "Verdict: "), found.name);
-      chip.addEventListener("click", () => { $("verdict").scrollIntoView(); $("verdict").focus(); });
-      const margin = found.margin === null ? "" : `margin ${found.margin.toFixed(2)}`;
-      $("verdict").append(make("div", { className: `card ${kind}` },
-        make("h2", {}, "Verdict of this run’s evaluation"),
-        make("p", {}, make("span", { className: "word" }, found.name), " ", make("span", { className: "note" }, margin)),
-        make("p", {}, found.meaning),
-        make("ul", {}, ...found.reasons.slice(0, 4).map((reason) => make("li", {}, reason)))));
-    } else {
-      $("verdict").append(make("div", { className: "card" }, make("h2", {}, "Verdict"), make("p", {}, "This run has no evaluation, so nobody knows whether its edits collapse. Run fclf evaluate with --output-dir RUN/evaluation, and start again.")));
-    }
+    if (about.attributes.length > MANY) for (const [key, value] of [["tabindex", "0"], ["role", "region"], ["aria-label", "Readings"]]) $("readings-scroll").setAttribute(key, value);
+    const found = about.verdict, chip = $("chip"), kind = found ? found.name.toLowerCase() : "none";
+    chip.hidden = false;
+    chip.classList.add(kind);
+    chip.append(make("span", { className: "visually-hidden" }, "Verdict: "), found ? found.name : "NOT EVALUATED");
+    chip.addEventListener("click", () => { $("verdict").scrollIntoView(); $("verdict").focus(); });
+    $("verdict").append(make("div", { className: `card ${kind}` }, make("h2", {}, "Verdict of this run’s evaluation"), ...(found ? [
+      make("p", {}, make("span", { className: "word" }, found.name), " ", make("span", { className: "note" }, found.margin === null ? "" : `margin ${found.margin.toFixed(2)}`)),
+      make("p", {}, found.meaning),
+      make("ul", {}, ...found.reasons.slice(0, 4).map((reason) => make("li", {}, reason))),
+    ] : [make("p", {}, "There is none, so nobody knows whether these edits collapse. Run fclf evaluate with --output-dir RUN/evaluation, and start again.")])));
   };
 
   const listen = () => {
