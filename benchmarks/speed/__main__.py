@@ -28,13 +28,12 @@ WORKS = {
         training.reference_recipe,
         training.lighter_regularisers,
         training.growth,
-        training.memory,
         inference.batched_edit,
         inference.closed_form,
         inference.one_edit,
         inference.cold_start,
         inference.evaluation,
-        inference.edit_training,
+        training.celeba,
     )
 }
 """What is measured; each returns the records of some rows of the table."""

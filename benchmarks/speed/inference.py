@@ -12,22 +12,22 @@ from pathlib import Path
 import numpy as np
 import torch
 from benchmarks.speed.record import Record, paired
-from benchmarks.speed.training import CELEBA_TRAIN, random_rows
+from benchmarks.speed.rows import DIM, random_rows
 
 from fclf.checkpoint import Checkpoint
 from fclf.closed.linear import Shift
 from fclf.config import load_config
 from fclf.data.embeddings import EmbeddingSet
-from fclf.data.frequencies import ATTRIBUTES, draw_attributes
+from fclf.data.frequencies import ATTRIBUTES
 from fclf.data.planted import planted
 from fclf.evaluation import evaluate
 from fclf.field import SharedPass, TargetField
 from fclf.flow import Flow
 from fclf.train import train
 
-__all__ = ["batched_edit", "closed_form", "cold_start", "edit_training", "evaluation", "one_edit"]
+__all__ = ["batched_edit", "closed_form", "cold_start", "evaluation", "one_edit"]
 
-ROWS, DIM = 8192, 512
+ROWS = 8192
 STEPS = 10
 BATCH = 1024
 HIDDEN = 256
@@ -111,47 +111,6 @@ def evaluation() -> list[Record]:
         report = evaluate(model, data)
     name = f"evaluate {report.metrics.rows['evaluated']:,} rows"
     return [Record(name, time.perf_counter() - started, 60.0, "at most", "s", _threads())]
-
-
-def edit_training() -> list[Record]:
-    """The recipe `edit` on as many rows as CelebA trains on, with its frequencies of attributes; then its verdict."""
-    data = celeba_sized()
-    with tempfile.TemporaryDirectory() as folder:
-        started = time.perf_counter()
-        model = train(data, load_config("edit"), Path(folder) / "run")
-        minutes = (time.perf_counter() - started) / 60
-    few = data.take(np.sort(np.random.default_rng(0).permutation(len(data))[: 6 * EVALUATED]))
-    healthy = float(evaluate(model, few).metrics.verdict.name == "HEALTHY")
-    return [
-        Record(f"recipe edit, {CELEBA_TRAIN:,} rows", minutes, 4.0, "at most", "min", _threads()),
-        Record("its verdict is HEALTHY (1)", healthy, 1.0, "at least", "", _threads()),
-    ]
-
-
-def celeba_sized(seed: int = 0) -> EmbeddingSet:
-    """Generated rows with CelebA's number and frequencies of attributes, split as its partition is."""
-    rng = np.random.default_rng(seed)
-    parts = {"train": CELEBA_TRAIN, "val": 6_000, "judge": 8_000, "test": 6_000}
-    split = np.repeat(list(parts), list(parts.values()))
-    person = np.arange(len(split)) // 10
-    y = draw_attributes(person, rng)
-    factors = 24
-    loadings = rng.normal(size=(factors, DIM)) * (np.arange(1, factors + 1) ** -0.5)[:, None]
-    effects = 0.35 * rng.normal(size=(y.shape[1], DIM))
-    z = rng.normal(size=(person[-1] + 1, factors)).astype(np.float32)[person] @ loadings.astype(np.float32)
-    z += (y - y.mean(axis=0)).astype(np.float32) @ effects.astype(np.float32)
-    z += 0.55 * rng.standard_normal(size=z.shape, dtype=np.float32)
-    z /= np.linalg.norm(z, axis=1, keepdims=True)
-    return EmbeddingSet.from_arrays(
-        {
-            "embeddings": z,
-            "attributes": y,
-            "attribute_names": np.array(ATTRIBUTES),
-            "identities": person,
-            "split": split,
-            "ids": np.array([f"row-{number:06d}" for number in range(len(z))]),
-        }
-    )
 
 
 def _fitted(folder: str) -> tuple[Checkpoint, Path, EmbeddingSet]:

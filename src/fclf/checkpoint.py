@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,21 +13,23 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Int8
+from jaxtyping import Float, Float64, Int8
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fclf.closed.probe import LinearClassifier
-from fclf.closed.state import from_arrays, to_arrays
+from fclf.closed.state import from_arrays, support_from_arrays, to_arrays
+from fclf.closed.support import Support
 from fclf.closed.transport import ConditionalTransport
 from fclf.config import ChangeModelConfig, Config, parse_config
-from fclf.data.checks import UNKNOWN
 from fclf.data.embeddings import EmbeddingSet, attribute_positions
 from fclf.data.formats.tensors import load_plain
-from fclf.data.targets import check_known, edit_targets, own_labels
-from fclf.errors import InputError
+from fclf.data.targets import Assigned, check_known, edit_targets, own_labels
+from fclf.errors import EncoderWarning, InputError
 from fclf.field import ChangeField, ChangeResidual, SharedPass, TargetField
 from fclf.files import atomic_write
 from fclf.flow import Flow, VectorField
+from fclf.labels import UNKNOWN, ExclusiveGroup
 
 __all__ = ["Checkpoint", "change_weights"]
 
@@ -51,8 +54,17 @@ class Checkpoint:
     """`EmbeddingSet.row_digests` of the same rows."""
     seen_identities: tuple[int, ...] = ()
     """Who is shown in them, in the numbers of that file."""
+    seen_before: tuple[tuple[tuple[str, ...], tuple[int, ...]], ...] = ()
+    """Row digests and people of earlier runs (warm start) whose files number people in a way of their own; their ids
+    and digests are among `seen_ids` and `seen_digests` too."""
+    warm_start: dict[str, Any] = field(default_factory=dict)
+    """What was taken over from which earlier run (`fclf.warm_start`)."""
     classifier: dict[str, Tensor] = field(default_factory=dict)
     """Arrays of a `LinearClassifier` of the train rows, for rows without labels."""
+    encoder: str | None = None
+    """Fingerprint of the network that made the embeddings; None where their file did not say."""
+    support: Support | None = None
+    """Where real rows are, from the train and val rows; absent in checkpoints of before, and with very few rows."""
     choice: dict[str, Any] = field(default_factory=dict)
     """What was chosen on the val rows, and why (`fclf.evaluation.selection`)."""
     strength: float = 1.0
@@ -117,15 +129,33 @@ class Checkpoint:
 
     def matching(self, data: EmbeddingSet) -> EmbeddingSet:
         """Choose this model's attributes in `data` by name; `InputError` if the width or a name does not fit."""
-        self.check_width(data)
-        return data.select(self.attribute_names)
+        self.check_rows(data)
+        return data.select(self.attribute_names).with_exclusive(
+            (group.attributes, group.always) for group in self.config.data.exclusive
+        )
 
-    def check_width(self, data: EmbeddingSet) -> None:
-        """Refuse embeddings of another width."""
+    @property
+    def exclusive(self) -> tuple[ExclusiveGroup, ...]:
+        """Attributes that exclude each other, by their columns."""
+        groups = self.config.data.exclusive
+        return tuple(
+            ExclusiveGroup(tuple(attribute_positions(group.attributes, self.attribute_names)), bool(group.always))
+            for group in groups
+        )
+
+    def check_rows(self, data: EmbeddingSet) -> None:
+        """Refuse embeddings of another width, and warn (`EncoderWarning`) of those of another encoder."""
         if data.dim != self.dim:
             raise InputError(
                 f"The checkpoint was trained on embeddings of width {self.dim}, but these have width {data.dim}. "
                 "Use embeddings of the encoder it was trained with."
+            )
+        if self.encoder is not None and data.encoder is not None and self.encoder != data.encoder:
+            warnings.warn(
+                f"These embeddings were made by {data.encoder}, but the checkpoint was trained on {self.encoder}. "
+                "The width fits, but edits mean nothing; embed the pictures with that encoder.",
+                EncoderWarning,
+                stacklevel=2,
             )
 
     def shared_rows(self, rows: EmbeddingSet) -> int:
@@ -140,14 +170,24 @@ class Checkpoint:
         Two files may number their people differently, so numbers are compared only where `everything`, the data that
         the rows come from, holds rows that training has read.
         """
-        if rows.identities is None or not self.seen_identities or not self.shared_rows(everything):
+        sources = [(digests, numbers) for digests, numbers in self.people_seen() if numbers]
+        if rows.identities is None or not sources:
             return 0
-        return int(np.isin(rows.identities, self.seen_identities).sum())
+        shown = set(everything.row_digests())
+        numbers = [who for digests, who in sources if not shown.isdisjoint(digests)]
+        if not numbers and self.shared_rows(everything):  # by id only, which tells no source from another
+            numbers = [who for _, who in sources]
+        return int(np.isin(rows.identities, [number for who in numbers for number in who]).sum())
+
+    def people_seen(self) -> list[tuple[set[str], tuple[int, ...]]]:
+        """Row digests and people of each file that has numbers of its own."""
+        before = [(set(digests), numbers) for digests, numbers in self.seen_before]
+        return [(set(self.seen_digests).difference(*(d for d, _ in before)), self.seen_identities), *before]
 
     def edit(
         self,
         data: EmbeddingSet,
-        assign: Mapping[str, int] | None = None,
+        assign: Mapping[str, Assigned] | None = None,
         flip: Sequence[str] = (),
         *,
         strength: float = 1.0,
@@ -161,7 +201,7 @@ class Checkpoint:
         Args:
             data: embeddings; the target is each row's own labels with some changed, so rows need labels (`infer` can
                 fill them in), unless `assign` names every attribute of a field that looks at the target alone.
-            assign: attributes to set, to 0 or 1.
+            assign: attributes to set: to 0 or 1, or to a value for every row, where -1 or NaN leaves a row as it is.
             flip: attributes to turn over.
             strength: scales the flow time; 0 leaves every embedding as it is.
             device: where to compute.
@@ -170,12 +210,24 @@ class Checkpoint:
         Raises:
             InputError: for unknown or contradictory attributes, missing labels, another width.
         """
-        assign = dict(assign or {})
+        own = own_labels(data, self.attribute_names)
+        targets = edit_targets(own, self.attribute_names, dict(assign or {}), flip, self.exclusive)
+        return self.carry(data, targets, strength=strength, device=device, precision=precision)
+
+    def carry(
+        self,
+        data: EmbeddingSet,
+        targets: Int8[np.ndarray, "n K"],
+        *,
+        strength: float = 1.0,
+        device: str | torch.device = "cpu",
+        precision: Precision = "float32",
+    ) -> EmbeddingSet:
+        """As `edit`, with a target for every row: 0 or 1 for each of the model's attributes."""
         if not 0 <= strength < math.inf:
             raise InputError(f"The strength of an edit must be a number of 0 or more, but {strength} came.")
-        self.check_width(data)
+        self.check_rows(data)
         own = own_labels(data, self.attribute_names)
-        targets = edit_targets(own, self.attribute_names, assign, flip)
         changes = isinstance(self.config.model, ChangeModelConfig)
         if changes:
             check_known(own, self.attribute_names, "This checkpoint's field looks at what changes")
@@ -192,9 +244,9 @@ class Checkpoint:
                 f"{int(lost.sum())} of {len(ends)} edits end outside the unit sphere: a strength of {strength:g} is "
                 "too much for this flow. Lower --strength."
             )
-        return self._with_labels(replace(data, embeddings=ends), targets)
+        return self.with_labels(replace(data, embeddings=ends), targets)
 
-    def _with_labels(self, data: EmbeddingSet, labels: Int8[np.ndarray, "n K"]) -> EmbeddingSet:
+    def with_labels(self, data: EmbeddingSet, labels: Int8[np.ndarray, "n K"]) -> EmbeddingSet:
         """`data` with these labels of the model's attributes; other attributes stay."""
         if data.attributes is None:
             return replace(data, attributes=labels, attribute_names=self.attribute_names)
@@ -206,16 +258,20 @@ class Checkpoint:
 
     def infer(self, data: EmbeddingSet) -> tuple[EmbeddingSet, int]:
         """Fill in labels that are not known by the checkpoint's classifier, and count the rows that needed it."""
-        self.check_width(data)
+        self.check_rows(data)
         labels = own_labels(data, self.attribute_names)
         unknown = labels == UNKNOWN
-        if unknown.any() and not self.classifier:
-            raise InputError("This checkpoint holds no classifier, so labels cannot be inferred; add them to the file.")
         if not unknown.any():
             return data, 0
+        found = (self.logits(data.embeddings) > 0).astype(np.int8)
+        return self.with_labels(data, np.where(unknown, found, labels)), int(unknown.any(axis=1).sum())
+
+    def logits(self, z: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, "n K"]:
+        """What the checkpoint's classifier says of rows: log odds of each attribute, were both values as frequent."""
+        if not self.classifier:
+            raise InputError("This checkpoint holds no classifier, so labels cannot be inferred; add them to the file.")
         classifier = LinearClassifier(**{name: value.numpy() for name, value in self.classifier.items()})
-        found = (classifier.logits(data.embeddings.astype(np.float64)) > 0).astype(np.int8)
-        return self._with_labels(data, np.where(unknown, found, labels)), int(unknown.any(axis=1).sum())
+        return classifier.logits(z.astype(np.float64))
 
     def save(self, path: Path) -> None:
         """Write the checkpoint; the file is whole or absent."""
@@ -230,7 +286,11 @@ class Checkpoint:
             "seen_ids": list(self.seen_ids),
             "seen_digests": list(self.seen_digests),
             "seen_identities": list(self.seen_identities),
+            "seen_before": [[list(digests), list(numbers)] for digests, numbers in self.seen_before],
+            "warm_start": self.warm_start,
             "classifier": self.classifier,
+            "encoder": self.encoder,
+            "support": {} if self.support is None else _tensors(to_arrays(self.support)),
             "choice": self.choice,
             "strength": self.strength,
             "history": self.history,
@@ -273,7 +333,11 @@ class Checkpoint:
                 seen_ids=tuple(content["seen_ids"]),
                 seen_digests=tuple(content["seen_digests"]),
                 seen_identities=tuple(content["seen_identities"]),
+                seen_before=tuple((tuple(digests), tuple(who)) for digests, who in content.get("seen_before", ())),
+                warm_start=dict(content.get("warm_start", {})),
                 classifier=dict(content["classifier"]),
+                encoder=content.get("encoder"),
+                support=_support(content.get("support", {})),
                 choice=dict(content["choice"]),
                 strength=float(content["strength"]),
                 history=list(content["history"]),
@@ -291,11 +355,19 @@ RESIDUAL = "residual."
 
 def change_weights(field: ChangeField) -> dict[str, Tensor]:
     """Weights of a field on the change: its start, and where it has one the residual and how much of it is used."""
-    weights = {name: torch.from_numpy(np.array(a)) for name, a in to_arrays(field.start).items()}
+    weights = _tensors(to_arrays(field.start))
     if field.residual is not None:
         weights |= {f"{RESIDUAL}{name}": value.clone() for name, value in field.residual.state_dict().items()}
         weights[f"{RESIDUAL}amount"] = torch.tensor(field.amount, dtype=torch.float64)
     return weights
+
+
+def _tensors(arrays: Mapping[str, NDArray[np.float64]]) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+
+
+def _support(tensors: Mapping[str, Tensor]) -> Support | None:
+    return support_from_arrays({name: tensor.numpy() for name, tensor in tensors.items()}) if tensors else None
 
 
 def _change_field(weights: Mapping[str, Tensor], settings: ChangeModelConfig, num_attributes: int) -> ChangeField:

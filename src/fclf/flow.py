@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fclf import sphere
 
-__all__ = ["ConditionOf", "Flow", "Method", "Trajectory", "VectorField", "step"]
+__all__ = ["ConditionOf", "Flow", "Method", "Solved", "Trajectory", "VectorField", "step"]
 
 VectorField = Callable[[Tensor, Tensor], Tensor]
 """Velocity (n, d) at embeddings (n, d) under conditions (n, c): the target attributes, for fields of the reference."""
@@ -22,6 +22,15 @@ ConditionOf = Callable[[Tensor, Tensor, Tensor], Tensor]
 """Conditions of sources (n, d) with attributes (n, K) that go to attributes (n, K)."""
 
 Method = Literal["euler", "heun", "rk4"]
+
+
+@runtime_checkable
+class Solved(Protocol):
+    """A field whose flow may be known in closed form, such as `fclf.field.ChangeField`."""
+
+    def solution(self, z: Tensor, y: Tensor) -> Callable[[float], Tensor] | None:
+        """Where rows (n, d) are after a time, or None if that has to be integrated."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -79,8 +88,8 @@ class Flow:
     ) -> Iterator[Float[Tensor, "n d"]]:
         """Yield the sources and then the embeddings after each step; `strength` scales the flow time.
 
-        A strength of 0 yields the sources themselves, bit for bit. A field that knows where its flow goes
-        (`ChangeField.solution`) is asked for that, and not integrated.
+        A strength of 0 yields the sources themselves, bit for bit. A field that is `Solved` is asked where its flow
+        goes, and not integrated.
         """
         yield z
         at = self._solution(z, y)
@@ -117,9 +126,7 @@ class Flow:
         self, z: Float[Tensor, "n d"], y: Float[Tensor, "n c"]
     ) -> Callable[[float], Float[Tensor, "n d"]] | None:
         """Where rows are after a time, from fields that know."""
-        solution = getattr(self.field, "solution", None)
-        found: Callable[[float], Float[Tensor, "n d"]] | None = None if solution is None else solution(z, y)
-        return found
+        return self.field.solution(z, y) if isinstance(self.field, Solved) else None
 
 
 def step(

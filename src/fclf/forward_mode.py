@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
-__all__ = ["norm_relu"]
+__all__ = ["ComposedLayerNorm", "norm_relu"]
 
 
 def norm_relu(
@@ -74,3 +77,37 @@ class _NormRelu(torch.autograd.Function):
 def _project(t: Tensor, x: Tensor, r: Tensor, dots: Tensor) -> Tensor:
     """P t, with the means over units of t x."""
     return torch.sub(t, t.mean(-1, keepdim=True)).addcmul_(x, dots, value=-1).mul_(r)
+
+
+class ComposedLayerNorm(TorchFunctionMode):
+    """Within it, LayerNorms are composed of differentiable operations.
+
+    The derivatives of torch's own are differentiated again with mean and variance held fixed, so that gradients of
+    derivatives below one are wrong by half (torch 2.13, forward and reverse mode alike).
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Replace calls of `layer_norm`, and pass on all others."""
+        if func is functional.layer_norm:
+            return _layer_norm(*args, **(kwargs or {}))
+        return func(*args, **(kwargs or {}))
+
+
+def _layer_norm(
+    x: Tensor,
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    over = tuple(range(-len(normalized_shape), 0))
+    centred = x - x.mean(over, keepdim=True)
+    out = centred * (centred.square().mean(over, keepdim=True) + eps).rsqrt()
+    out = out if weight is None else out * weight
+    return out if bias is None else out + bias

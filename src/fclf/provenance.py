@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +11,22 @@ import torch
 from torch import Tensor
 
 from fclf.checkpoint import Checkpoint
+from fclf.closed.missing import completed
 from fclf.closed.probe import FINE_PENALTY, LinearClassifier
+from fclf.closed.support import Support
 from fclf.config import Config, changes
 from fclf.data.embeddings import EmbeddingSet
 from fclf.errors import InputError
+from fclf.labels import UNKNOWN
 from fclf.run_folder import RunFolder
+from fclf.warm_start import WarmStart
 
 __all__ = ["Provenance"]
 
 
 @dataclass(frozen=True)
 class Provenance:
-    """The rows that training reads: their names, content and people, and a classifier of their labels."""
+    """The rows that training reads: their names, content and people, a classifier of their labels, their support."""
 
     names: tuple[str, ...]
     dim: int
@@ -30,15 +34,24 @@ class Provenance:
     ids: tuple[str, ...]
     digests: tuple[str, ...]
     identities: tuple[int, ...]
+    encoder: str | None
     classifier: dict[str, Tensor]
+    support: Support | None
     rows: dict[str, int]
+    seen_before: tuple[tuple[tuple[str, ...], tuple[int, ...]], ...] = ()
+    """As of a checkpoint."""
+    warm_start: dict[str, Any] = field(default_factory=dict)
+    """As of a checkpoint."""
 
     @classmethod
     def of(cls, data: EmbeddingSet, train_rows: EmbeddingSet, val_rows: EmbeddingSet) -> Provenance:
-        """Read it off the rows, and fit the classifier on the train rows."""
+        """Read it off the rows, and fit classifier and support on the train rows."""
         both = (train_rows, val_rows)
+        (z, y), (val_z, val_y) = ((rows.embeddings, np.asarray(rows.attributes)) for rows in both)
         people = [rows.identities for rows in both if rows.identities is not None]
-        classifier = LinearClassifier.fit(train_rows.embeddings, np.asarray(train_rows.attributes), FINE_PENALTY)
+        classifier = LinearClassifier.fit(z, y, FINE_PENALTY)
+        if (val_y == UNKNOWN).any():
+            val_y = np.where(val_y == UNKNOWN, classifier.logits(val_z.astype(np.float64)) > 0, val_y).astype(np.int8)
         return cls(
             names=train_rows.attribute_names,
             dim=train_rows.dim,
@@ -46,11 +59,46 @@ class Provenance:
             ids=tuple(i for rows in both if rows.has_ids for i in rows.ids.tolist()),
             digests=tuple(d for rows in both for d in rows.row_digests()),
             identities=tuple(np.unique(np.concatenate(people)).tolist()) if people else (),
+            encoder=data.encoder,
             classifier={
                 "weights": torch.from_numpy(classifier.weights),
                 "offsets": torch.from_numpy(classifier.offsets),
             },
+            support=Support.fit(z, completed(z, y), val_z, val_y, train_rows.identities),
             rows={"train": len(train_rows), "val": len(val_rows)},
+        )
+
+    def after(self, start: WarmStart, data: EmbeddingSet, taken: str) -> Provenance:
+        """The same after a warm start: rows and people that the earlier run has read count as read.
+
+        People are compared by number, so those of the two are put together only where `data` holds rows that the
+        earlier run has read; a file of its own numbers stays by itself.
+        """
+        earlier, here = start.earlier, set(data.row_digests())
+        before, people = [], set(self.identities)
+        for digests, numbers in earlier.people_seen():
+            if here.isdisjoint(digests):
+                before.append((tuple(sorted(digests)), numbers))
+            else:
+                people |= set(numbers)
+        return replace(
+            self,
+            ids=tuple(dict.fromkeys((*self.ids, *earlier.seen_ids))),
+            digests=tuple(dict.fromkeys((*self.digests, *earlier.seen_digests))),
+            identities=tuple(sorted(people)),
+            seen_before=tuple(before),
+            warm_start=start.record(taken),
+        )
+
+    def as_in(self, saved: Checkpoint) -> Provenance:
+        """The same with what a checkpoint of this run says of an earlier one that it began from."""
+        return replace(
+            self,
+            ids=saved.seen_ids,
+            digests=saved.seen_digests,
+            identities=saved.seen_identities,
+            seen_before=saved.seen_before,
+            warm_start=saved.warm_start,
         )
 
     def checkpoint(self, config: Config, **what: Any) -> Checkpoint:
@@ -63,7 +111,11 @@ class Provenance:
             seen_ids=self.ids,
             seen_digests=self.digests,
             seen_identities=self.identities,
+            seen_before=self.seen_before,
+            warm_start=self.warm_start,
+            encoder=self.encoder,
             classifier=self.classifier,
+            support=self.support,
             **what,
         )
 
@@ -77,6 +129,7 @@ class Provenance:
                 "attributes": list(self.names),
                 "rows": self.rows,
                 "data_fingerprint": self.fingerprint,
+                **({"warm_start": self.warm_start} if self.warm_start else {}),
                 "epochs": epochs,
                 "seconds": round(seconds, 3),
             }

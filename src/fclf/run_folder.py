@@ -99,6 +99,19 @@ class RunFolder:
         if not self._files():
             raise InputError(f"--resume: there is no run in {self.path}. Leave out --resume to start one.")
 
+    def check_cold(self) -> None:
+        """Refuse to begin a run again from nothing that was begun from another one."""
+        path = self.path / "run.json"
+        try:
+            begun = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return
+        if isinstance(begun, dict) and begun.get("warm_start"):
+            raise InputError(
+                f"--resume: the run in {self.path} started from another one and was stopped before its first "
+                "checkpoint. Type --warm-start with that run again, and --overwrite instead of --resume."
+            )
+
     def _files(self) -> list[Path]:
         return [path for pattern in PARTS for path in sorted(self.path.glob(pattern)) if path.is_file()]
 

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fclf.data.embeddings import UNKNOWN, EmbeddingSet, attribute_positions
 from fclf.data.splits import SPLITS
@@ -505,20 +507,29 @@ def test_own_split_is_kept_and_a_missing_one_is_drawn_by_person():
     assert (split != data.with_split(1).split).any()
 
 
-def test_labelled_leaves_out_rows_with_an_unknown_label():
+def test_rows_without_any_label_are_left_out_and_those_with_an_unknown_one_where_all_are_needed():
     labels = arrays()["attributes"]
     labels[1, 0] = labels[4, 1] = -1
-    got = EmbeddingSet.from_arrays(arrays(attributes=labels), labels="missing").labelled()
-    assert got.ids.tolist() == ["img0", "img2", "img3", "img5"]
-    assert (got.attributes >= 0).all()
+    labels[2] = -1
+    data = EmbeddingSet.from_arrays(arrays(attributes=labels), labels="missing")
+    assert data.labelled().ids.tolist() == ["img0", "img1", "img3", "img4", "img5"]
+    assert data.fully_labelled().ids.tolist() == ["img0", "img3", "img5"]
+
+
+def test_an_attribute_is_constant_among_its_known_labels():
+    labels = np.array([[1, 1, -1], [1, 0, -1], [-1, -1, -1], [1, 1, -1]])
+    data = EmbeddingSet(unit_rows(4), labels.astype(np.int8), ("always", "varies", "nobody knows"))
+    assert data.constant_attributes() == ["always", "nobody knows"]
 
 
 def test_labelled_refuses_a_set_without_labels():
     with pytest.raises(InputError, match="no attributes; add `attributes` and `attribute_names`"):
         EmbeddingSet.from_arrays({"embeddings": unit_rows()}).labelled()
     nothing = EmbeddingSet.from_arrays(arrays(attributes=np.full((N, 2), -1)), labels="missing")
-    with pytest.raises(InputError, match="No row has all of Smiling, Young"):
+    with pytest.raises(InputError, match="No row has a label of any of Smiling, Young"):
         nothing.labelled()
+    with pytest.raises(InputError, match="No row has all of Smiling, Young"):
+        nothing.fully_labelled()
 
 
 # Fingerprints.
@@ -559,3 +570,19 @@ def test_row_digests_follow_the_embedding_and_not_its_place():
     assert len(set(whole.row_digests())) == N
     part = EmbeddingSet.from_arrays({"embeddings": unit_rows()[[5, 2]]})
     assert part.row_digests() == [whole.row_digests()[5], whole.row_digests()[2]]
+
+
+@given(first=st.integers(0, 6), length=st.integers(0, 6), masked=st.booleans())
+def test_rows_that_follow_each_other_are_taken_without_a_copy(first, length, masked):
+    data = EmbeddingSet.from_arrays({"embeddings": unit_rows(12)})
+    rows = np.arange(first, first + length)
+    taken = data.take(np.isin(np.arange(12), rows) if masked else rows)
+    assert np.array_equal(taken.embeddings, data.embeddings[rows])
+    assert taken.ids.tolist() == data.ids[rows].tolist()
+    assert np.shares_memory(taken.embeddings, data.embeddings) == (length > 0)
+
+
+@pytest.mark.parametrize("rows", [[3, 1, 2], [2, 1, 0], [1, 1, 2], [-2, -1], [0, 2]])
+def test_other_rows_are_taken_in_the_order_asked_for(rows):
+    data = EmbeddingSet.from_arrays({"embeddings": unit_rows(5)})
+    assert np.array_equal(data.take(np.array(rows)).embeddings, data.embeddings[rows])

@@ -28,6 +28,8 @@ VERDICT = VerdictAbout(name="HEALTHY", margin=0.5, meaning="The edits keep the r
 class ColourEncoder:
     """A picture's mean colour, spread over the width: nothing but deterministic."""
 
+    dim, fingerprint = DIM, "colour"
+
     def encode(self, images):
         colours = np.array([np.asarray(image, dtype=np.float64).mean(axis=(0, 1)) for image in images])
         z = colours @ np.random.default_rng(0).normal(size=(3, DIM)) + 1e-3
@@ -41,14 +43,9 @@ class StandInSupport:
         return np.where(y[:, 0] == 1, 0.001, 0.4)
 
 
-class Supported:
-    """A checkpoint with a support, whether or not checkpoints have one."""
-
-    def __init__(self, checkpoint):
-        self._checkpoint, self.support = checkpoint, StandInSupport()
-
-    def __getattr__(self, name):
-        return getattr(self._checkpoint, name)
+def supported(checkpoint):
+    """The checkpoint with that support."""
+    return replace(checkpoint, support=StandInSupport())
 
 
 def made(folder):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from served import Supported, content, decoder, listening, picture, workbench
+from served import content, decoder, listening, picture, supported, workbench
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "report"))
 from browsing import CONTRAST, OVERFLOW, browser, needs_browser
@@ -31,7 +31,7 @@ def chromium():
 @pytest.fixture(scope="module")
 def bench(run):
     checkpoint, data = run
-    return workbench(Supported(checkpoint), data, decoder=decoder())
+    return workbench(supported(checkpoint), data, decoder=decoder())
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from served import ATTRIBUTES, DIM, Supported, decoder, picture, workbench
+from served import ATTRIBUTES, DIM, decoder, picture, supported, workbench
 
 from fclf.data.embeddings import UNKNOWN
 from fclf.decoder import Decoder
@@ -162,7 +162,7 @@ def test_a_decoder_draws_source_path_and_neighbours(run):
 
 def test_support_is_read_where_there_is_one_and_called_outside_below_the_level(run):
     checkpoint, data = run
-    bench = workbench(Supported(checkpoint), data)
+    bench = workbench(supported(checkpoint), data)
     row = int(np.flatnonzero(data.attributes[:, 0] == 0)[0])
     (inside,) = edit(bench, [str(data.ids[row])], {"Young": 1 - int(data.attributes[row, 1])})
     (outside,) = edit(bench, [str(data.ids[row])], {"Smiling": 1})
@@ -178,3 +178,16 @@ def test_what_does_not_fit_is_refused_at_the_start(run):
     other = Decoder(ImageDecoder(DIM + 1))
     with pytest.raises(InputError, match="--decoder"):
         workbench(checkpoint, data, decoder=other)
+
+
+def test_who_gains_one_of_an_exclusive_group_loses_the_other(run):
+    checkpoint, data = run
+    group = [{"attributes": ["Eyeglasses", "Mustache"], "always": False}]
+    settings = checkpoint.config.data.model_copy(update={"exclusive": ()}).model_dump() | {"exclusive": group}
+    config = type(checkpoint.config).model_validate({**checkpoint.config.model_dump(mode="json"), "data": settings})
+    bench = workbench(replace(checkpoint, config=config), data)
+    row = int(np.flatnonzero((data.attributes[:, 3] == 0) & (data.attributes[:, 4] == 1))[0])
+    (result,) = edit(bench, [str(data.ids[row])], {"Eyeglasses": 1})
+    assert [one.target for one in result.labels][3:] == [1, 0]
+    (plain,) = edit(workbench(checkpoint, data), [str(data.ids[row])], {"Eyeglasses": 1})
+    assert [one.target for one in plain.labels][3:] == [1, 1]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -17,6 +18,7 @@ from fclf.cli.decoder_command import decoder_app
 from fclf.cli.demo_command import demo
 from fclf.cli.diagnose_command import diagnose
 from fclf.cli.edit_command import edit
+from fclf.cli.embed_command import embed
 from fclf.cli.evaluate_command import evaluate
 from fclf.cli.flipbook_command import flipbook
 from fclf.cli.inspect_command import inspect
@@ -24,7 +26,7 @@ from fclf.cli.portraits_command import portraits_app
 from fclf.cli.report_command import report
 from fclf.cli.serve_command import serve
 from fclf.cli.train_command import train
-from fclf.errors import InputError, NonFiniteLossError, VerdictError
+from fclf.errors import EncoderWarning, InputError, NonFiniteLossError, VerdictError
 
 __all__ = ["app", "main", "run"]
 
@@ -37,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Learn attribute-conditioned flows over embeddings, edit with them, and see whether they collapse.",
 )
-for command in (train, evaluate, report, compare, diagnose, edit, flipbook, demo, inspect, ablate, serve):
+for command in (embed, train, evaluate, report, compare, diagnose, edit, flipbook, demo, inspect, ablate, serve):
     app.command()(command)
 app.add_typer(config_app, name="config")
 app.add_typer(portraits_app, name="portraits")
@@ -55,6 +57,26 @@ def _options(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("once", EncoderWarning)
+        warnings.showwarning = _show
+        return _run(arguments)
+
+
+def _show(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning as one line; those that are not ours with where they come from."""
+    where = "Warning" if category is EncoderWarning else f"{filename}:{lineno}: {category.__name__}"
+    note(f"{where}: {message}")
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         app(args=arguments, prog_name="fclf")
     except SystemExit as stop:  # how typer ends, a usage error (2) and an interrupt (130) included

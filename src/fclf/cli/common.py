@@ -98,6 +98,18 @@ def progress_bar(title: str, epochs: int) -> Iterator[Callable[[Mapping[str, flo
         yield on_epoch
 
 
+@contextmanager
+def rows_bar(title: str, rows: int) -> Iterator[Callable[[int], None]]:
+    """Progress bar over rows on standard error, on a terminal only."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
+        task = progress.add_task(title, total=rows)
+        yield lambda done: progress.update(task, completed=done)
+
+
 def say_split(data: EmbeddingSet, seed: int) -> None:
     """Say so where rows are split by us and not by the file."""
     if data.split is None:

@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from fclf.data.embeddings import EmbeddingSet
 
 SetOption = Annotated[list[str] | None, typer.Option("--set", metavar="NAME=0|1", help="Attribute to set; repeatable.")]
+SetByRowOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=0|1|@COLUMN",
+        help="Attribute to set; @COLUMN has a target for every row: 0, 1, or null or -1 to leave it. Repeatable.",
+    ),
+]
 FlipOption = Annotated[
     list[str] | None, typer.Option("--flip", metavar="NAME", help="Attribute to turn over; repeatable.")
 ]
@@ -30,11 +38,24 @@ InferLabelsOption = Annotated[
 
 def assignments(texts: Sequence[str]) -> dict[str, int]:
     """What --set asks for, by name."""
-    assign: dict[str, int] = {}
-    for name, value in map(_assignment, texts):
-        if assign.setdefault(name, value) != value:
-            raise InputError(f"--set {name} is given both 0 and 1; give it once.")
+    assign, columns = assignments_by_row(texts)
+    if columns:
+        name, column = next(iter(columns.items()))
+        raise InputError(f"--set {name}=@{column}: targets of every row are for `fclf edit`; type 0 or 1 here.")
     return assign
+
+
+def assignments_by_row(texts: Sequence[str]) -> tuple[dict[str, int], dict[str, str]]:
+    """What --set asks for, by name: values for all rows, and columns with a value for each."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not equals or not (value in ("0", "1") or (value.startswith("@") and len(value) > 1)):
+            raise InputError(f"--set {text}: type NAME=0 or NAME=1, for example --set Smiling=1.")
+        if found.setdefault(name, value) != value:
+            raise InputError(f"--set {name} is given both {' and '.join(sorted((found[name], value)))}; give it once.")
+    columns = {name: value[1:] for name, value in found.items() if value.startswith("@")}
+    return {name: int(value) for name, value in found.items() if name not in columns}, columns
 
 
 def choose_rows(model: Checkpoint, data: EmbeddingSet, split: str | None, infer_labels: bool) -> EmbeddingSet:
@@ -44,12 +65,10 @@ def choose_rows(model: Checkpoint, data: EmbeddingSet, split: str | None, infer_
         data = data.with_split(model.config.data.split_seed).part(split)
     if infer_labels:
         data, inferred = model.infer(data)
-        note(f"Labels inferred by the checkpoint's classifier: for {inferred:,} of {len(data):,} rows.")
+        note_inferred(inferred, len(data))
     return data
 
 
-def _assignment(text: str) -> tuple[str, int]:
-    name, equals, value = text.partition("=")
-    if not equals or value.strip() not in ("0", "1"):
-        raise InputError(f"--set {text}: type NAME=0 or NAME=1, for example --set Smiling=1.")
-    return name.strip(), int(value)
+def note_inferred(inferred: int, rows: int) -> None:
+    """Say how many labels are a classifier's."""
+    note(f"Labels inferred by the checkpoint's classifier: for {inferred:,} of {rows:,} rows.")

@@ -45,6 +45,13 @@ def load_embeddings(
     from fclf.data.embeddings import EmbeddingSet
 
     data = EmbeddingSet.load(path, labels=labels.value, normalize=normalize)
+    return with_labels_from(data, labels_from, path, partition=partition, split_seed=split_seed)
+
+
+def with_labels_from(
+    data: EmbeddingSet, labels_from: Path | None, path: Path, *, partition: str | None = None, split_seed: int = 0
+) -> EmbeddingSet:
+    """`data` with the labels of a folder of CelebA, where one is named."""
     if labels_from is None:
         if partition is not None:
             raise InputError(f"--partition {partition} is of use with --labels-from FOLDER only; add it.")

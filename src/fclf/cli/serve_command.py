@@ -9,11 +9,12 @@ import typer
 
 from fclf.cli.common import EmbeddingsOption, Labels, LabelsOption, ThreadsOption, note, use_threads
 from fclf.cli.loading import LabelsFromOption, NormalizeOption, PartitionOption, load_embeddings
-from fclf.cli.pictures import PORTRAITS, DecoderOption, ImagesOption, decoder_of
+from fclf.cli.pictures import DecoderOption, ImagesOption, decoder_of
 from fclf.errors import InputError
 
 if TYPE_CHECKING:
-    from fclf.serve.pictures import Encoder
+    from fclf.checkpoint import Checkpoint
+    from fclf.encoders import Encoder
 
 
 def serve(
@@ -22,7 +23,7 @@ def serve(
     decoder: DecoderOption = None,
     images: ImagesOption = None,
     encoder: Annotated[
-        str | None, typer.Option("--encoder", metavar="NAME", help="Embeds uploaded pictures, such as `portraits`.")
+        str | None, typer.Option("--encoder", metavar="NAME", help="Embeds uploads, named as in `fclf embed`.")
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on; others than this machine's need the token.")] = (
         "127.0.0.1"
@@ -78,7 +79,7 @@ def serve(
             limits,
             decoder=decoder_of(decoder),
             gallery=None if images is None else Gallery(images, data.ids.tolist()),
-            encoder=_encoder_of(encoder),
+            encoder=_encoder_of(encoder, model, threads),
         )
         verdict, why = read_verdict(_folder(run), model)
         if why is not None:
@@ -96,14 +97,21 @@ def _folder(run: Path) -> Path:
     return run.parent.parent if run.parent.name == "checkpoints" else run.parent
 
 
-def _encoder_of(name: str | None) -> Encoder | None:
+def _encoder_of(name: str | None, model: Checkpoint, threads: int) -> Encoder | None:
+    """The encoder of a name; told where it is another one than the model's, refused where its width differs."""
     if name is None:
         return None
-    if name != PORTRAITS:
-        raise InputError(f"--encoder {name}: there is no such encoder; type --encoder {PORTRAITS}.")
-    from fclf.serve.pictures import portrait_encoder
+    from fclf.encoders import open_encoder
 
-    return portrait_encoder()
+    found = open_encoder(name, threads=threads)
+    if found.dim != model.dim:
+        raise InputError(
+            f"--encoder {name}: it gives embeddings of width {found.dim}, but the model's have width {model.dim}. Name "
+            "the encoder that made the model's embeddings."
+        )
+    if model.encoder is not None and found.fingerprint != model.encoder:
+        note(f"--encoder {name} is {found.fingerprint}, but the model was trained on {model.encoder}: expect nonsense.")
+    return found
 
 
 def _check_installed() -> None:

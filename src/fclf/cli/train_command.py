@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -17,6 +18,7 @@ from fclf.cli.common import (
     ResumeOption,
     ThreadsOption,
     check_resume,
+    note,
     print_json,
     progress_bar,
     say_split,
@@ -36,11 +38,19 @@ def train(
     attributes: Annotated[
         str | None, typer.Option(metavar="A,B,...", help="Attributes to learn, instead of the recipe's.")
     ] = None,
+    exclusive: Annotated[
+        list[str] | None,
+        typer.Option("--exclusive", metavar="A,B,...", help="Attributes of which a row has one at most; repeatable."),
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable.")
     ] = None,
     resume: ResumeOption = False,
     overwrite: OverwriteOption = False,
+    warm_start: Annotated[
+        Path | None,
+        typer.Option("--warm-start", metavar="RUN|CHECKPOINT", help="Begin from an earlier run, attributes by name."),
+    ] = None,
     labels: LabelsOption = Labels.binary,
     labels_from: LabelsFromOption = None,
     partition: PartitionOption = None,
@@ -58,11 +68,14 @@ def train(
     Example: fclf train --embeddings celeba.npz --attributes Smiling,Male --output-dir results/run --set model.keep=0.8
     """
     use_threads(threads)
-    from fclf.config import load_config, recipes
+    from fclf.checkpoint import Checkpoint
+    from fclf.config import ExclusiveConfig, load_config, recipes
     from fclf.evaluation.monitor import SpreadMonitor
     from fclf.train import train as train_field
 
     check_resume(resume, overwrite)
+    if warm_start is not None and not warm_start.exists():
+        raise InputError(f"--warm-start {warm_start} does not exist; name a run folder or a checkpoint.")
     if stop_on not in (None, "collapse"):
         raise InputError(f"--stop-on {stop_on}: training can be stopped on 'collapse' only.")
     overrides = list(set_ or [])
@@ -80,8 +93,12 @@ def train(
     chosen = settings.data.attributes
     if attributes is not None or config in recipes():  # a file of the user's own means what it says
         chosen = choose_attributes(data, attributes, chosen)
-    settings = settings.model_copy(update={"data": settings.data.model_copy(update={"attributes": chosen})})
+    update: dict[str, Any] = {"attributes": chosen}
+    if exclusive:
+        update["exclusive"] = tuple(ExclusiveConfig(attributes=tuple(group.split(","))) for group in exclusive)
+    settings = settings.model_copy(update={"data": settings.data.model_copy(update=update)})
     say_split(data, settings.data.split_seed)
+    earlier = None if warm_start is None else Checkpoint.load(warm_start)
     with progress_bar("Training", settings.training.num_epochs) as on_epoch:
         checkpoint = train_field(
             data,
@@ -93,7 +110,10 @@ def train(
             on_epoch=on_epoch,
             monitor=SpreadMonitor,
             stop_on=() if stop_on is None else (stop_on,),
+            warm_start=earlier,
         )
+    if earlier is not None:
+        say_warm_start(checkpoint.warm_start)
     last = checkpoint.history[-1] if checkpoint.history else None
     if as_json:
         result = {"attributes": list(checkpoint.attribute_names), "last": last, "choice": checkpoint.choice or None}
@@ -123,3 +143,14 @@ def train(
             if abs(found - asked) > REACHED:
                 typer.echo("It is out of reach: raise loss.temperature, or lower loss.lambda_identity.")
         typer.echo(f"Checkpoints: {output_dir / 'checkpoints'}\nNext: {shlex.join(following)}")
+
+
+def say_warm_start(record: Mapping[str, Any]) -> None:
+    """Say what came from the earlier run."""
+    parts = [
+        f"{word} {', '.join(record[key])}"
+        for word, key in (("new:", "attributes_new"), ("left out:", "attributes_left_out"))
+        if record[key]
+    ]
+    others = f" ({'; '.join(parts)})" if parts else ""
+    note(f"Warm start: {record['taken']}, for {', '.join(record['attributes'])}{others}.")

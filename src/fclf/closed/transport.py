@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float64, Int8, Int64
 from fclf.closed.conditional_vae import UNTRAINED, ConditionalVAE, OnStep
 from fclf.closed.linear import project
 from fclf.closed.means import LabelMeans
+from fclf.closed.missing import completed
 from fclf.closed.personal import NOTHING, PersonalEffects
 from fclf.closed.probe import FINE_PENALTY, LinearClassifier, Standardiser, cross_fitted_logits, first_half
 from fclf.closed.quantile import PENALTY, transport
@@ -90,16 +91,23 @@ class ConditionalTransport:
         floor: float = FLOOR,
         seed: int = 0,
     ) -> ConditionalTransport:
-        """Fit means, probes and quantiles on train rows; every attribute must occur with both values."""
+        """Fit means, probes and quantiles on train rows; every attribute must occur with both values.
+
+        Probes and quantiles are of the rows with a label, means of all rows with unknown labels drawn (`completed`).
+        """
         for k, labels in enumerate(y.T):
-            if labels.min() == labels.max():
+            if not {0, 1} <= set(labels.tolist()):
                 raise InputError(f"An edit needs rows with and without attribute {k}; all {len(y)} are alike.")
+        full = completed(z, y, seed)
         probes = [LinearClassifier.fit(z, y, penalty) for penalty in (PENALTY, FINE_PENALTY)]
-        x = Standardiser.fit(z)(z)
-        logits = [cross_fitted_logits(x, y, penalty, identities, seed) for penalty in (PENALTY, FINE_PENALTY)]
+        inputs = Standardiser.fit(z)
+        logits = [
+            cross_fitted_logits(inputs.in_float32(z), y, penalty, identities, seed)
+            for penalty in (PENALTY, FINE_PENALTY)
+        ]
         grid = np.linspace(0, 1, QUANTILES)
         model = cls(
-            means=LabelMeans.fit(z, y, seed),
+            means=LabelMeans.fit(z, full, seed),
             weights=np.concatenate([probe.weights for probe in probes]),
             offsets=np.concatenate([probe.offsets for probe in probes]),
             deviations=np.concatenate([values.std(axis=0) for values in logits]),
@@ -114,7 +122,7 @@ class ConditionalTransport:
             keep=keep,
             floor=floor,
         )
-        return model.calibrated(z, y, seed)
+        return model.calibrated(z, full, seed)
 
     def calibrated(
         self, z: Float64[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"], seed: int = 0
@@ -300,7 +308,8 @@ def _reliability(
     """
     first = first_half(len(y), identities, seed)
     halves = (first, ~first)
-    if any((y[half].min(axis=0) == y[half].max(axis=0)).any() for half in halves if half.any()) or first.all():
+    both = [(y[half] == value).any(axis=0) for half in halves for value in (0, 1)]
+    if not np.all(both):
         return np.ones(y.shape[1])
     one, other = (LinearClassifier.fit(z[half], y[half], PENALTY).weights for half in halves)
     r = (one * other).sum(axis=1) / (np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1))

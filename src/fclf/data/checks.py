@@ -11,29 +11,38 @@ from numpy.typing import NDArray
 
 from fclf.data.splits import SPLITS
 from fclf.errors import InputError
+from fclf.labels import UNKNOWN
 
 __all__ = [
     "NORM_TOLERANCE",
-    "UNKNOWN",
     "LabelCoding",
     "binary_labels",
     "check_people",
     "column",
     "known_splits",
+    "one_text",
+    "people_numbers",
     "plain_array",
     "row_norms",
+    "text_ids",
     "unique_ids",
     "unit_rows",
 ]
-
-UNKNOWN = -1
-"""Stands in `EmbeddingSet.attributes` for a label that is not known."""
 
 LabelCoding = Literal["binary", "signed", "missing"]
 """How a file writes labels: 0/1; -1/1 for no/yes; 0/1 with -1 or NaN for unknown."""
 
 NORM_TOLERANCE = {"float16": 5e-3, "float32": 1e-3, "float64": 1e-3}
 """How far a norm may be from 1, by type of the embeddings."""
+
+
+def one_text(value: NDArray[Any] | None, key: str, source: str) -> str | None:
+    """A single text, where there is one."""
+    if value is None:
+        return None
+    if value.ndim or value.dtype.kind != "U":
+        raise InputError(f"{source}: `{key}` must be one text, but type {value.dtype} of shape {value.shape} came.")
+    return str(value)
 
 
 def plain_array(key: str, value: Any, source: str) -> NDArray[Any]:
@@ -61,7 +70,9 @@ def row_norms(raw: NDArray[Any]) -> Float64[np.ndarray, " n"]:
     return norms
 
 
-def unit_rows(raw: NDArray[Any], source: str, *, normalize: bool = False) -> Float32[np.ndarray, "n d"]:
+def unit_rows(
+    raw: NDArray[Any], source: str, *, normalize: bool = False, first_row: int = 0
+) -> Float32[np.ndarray, "n d"]:
     r"""Rows as float32 on the unit sphere, $z / \|z\|$.
 
     Args:
@@ -69,6 +80,7 @@ def unit_rows(raw: NDArray[Any], source: str, *, normalize: bool = False) -> Flo
         source: what to call the input in messages.
         normalize: project rows of any finite length but 0; otherwise a norm may differ from 1 by 1e-3 (float16:
             5e-3), so that an encoder's unnormalised output is noticed and not silently bent.
+        first_row: number of the first of these rows in `source`, for messages.
     """
     if raw.ndim != 2 or raw.shape[0] < 1 or raw.shape[1] < 2:
         raise InputError(f"{source}: `embeddings` has shape {raw.shape}; (rows, width) with width >= 2 was expected.")
@@ -80,7 +92,7 @@ def unit_rows(raw: NDArray[Any], source: str, *, normalize: bool = False) -> Flo
     off = hopeless if normalize else ~(np.abs(norms - 1) <= tolerance)
     if off.any():
         row = int(off.argmax())
-        first = f"first: row {row}, norm {norms[row]:.4g}"
+        first = f"first: row {first_row + row}, norm {norms[row]:.4g}"
         if normalize:
             raise InputError(
                 f"{source}: {int(off.sum())} of {len(raw)} rows of `embeddings` cannot be projected to the unit sphere "
@@ -106,7 +118,7 @@ def unit_rows(raw: NDArray[Any], source: str, *, normalize: bool = False) -> Flo
 
 
 def binary_labels(
-    arrays: Mapping[str, NDArray[Any]], n: int, coding: LabelCoding, source: str
+    arrays: Mapping[str, NDArray[Any]], n: int, coding: LabelCoding, source: str, first_row: int = 0
 ) -> tuple[tuple[str, ...], Int8[np.ndarray, "n K"] | None]:
     """Names and labels 0, 1 or `UNKNOWN`; no names and None where the file has neither."""
     raw, names = arrays.get("attributes"), arrays.get("attribute_names")
@@ -140,8 +152,8 @@ def binary_labels(
             else ""
         )
         raise InputError(
-            f"{source}: `attributes` must be {meant}, but row {row}, '{titles[column]}' is {raw[row, column]} "
-            f"({int(bad.sum())} such values).{hint}"
+            f"{source}: `attributes` must be {meant}, but row {first_row + row}, '{titles[column]}' is "
+            f"{raw[row, column]} ({int(bad.sum())} such values).{hint}"
         )
     return titles, np.where(unknown, UNKNOWN, yes).astype(np.int8)
 
@@ -150,14 +162,27 @@ def unique_ids(raw: NDArray[Any] | None, n: int, source: str) -> NDArray[np.str_
     """One distinct text a row; row numbers where the file names none."""
     if raw is None:
         return np.arange(n).astype(np.str_)
-    if raw.shape != (n,) or raw.dtype.kind not in "Uiu":
-        raise InputError(f"{source}: `ids` must be {n} texts, but shape {raw.shape}, type {raw.dtype} came.")
-    ids = raw.astype(np.str_)
+    ids = text_ids(raw, n, source)
     values, counts = np.unique(ids, return_counts=True)
     if len(values) < n:
         twice = values[counts > 1]
         raise InputError(f"{source}: `ids` must be unique, but {len(twice)} occur twice or more (first: '{twice[0]}').")
     return ids
+
+
+def text_ids(raw: NDArray[Any], n: int, source: str) -> NDArray[np.str_]:
+    """One text a row, of texts or integers."""
+    if raw.shape != (n,) or raw.dtype.kind not in "Uiu":
+        raise InputError(f"{source}: `ids` must be {n} texts, but shape {raw.shape}, type {raw.dtype} came.")
+    return raw.astype(np.str_)
+
+
+def people_numbers(arrays: Mapping[str, NDArray[Any]], n: int, source: str) -> NDArray[np.int64] | None:
+    """One integer a row, or None."""
+    identities = column(arrays, "identities", n, "iu", "integers", source)
+    if identities is not None and identities.size and int(identities.max()) > np.iinfo(np.int64).max:
+        raise InputError(f"{source}: `identities` must fit in 64 bits with a sign, but {identities.max()} came.")
+    return None if identities is None else identities.astype(np.int64)
 
 
 def column(
@@ -170,7 +195,9 @@ def column(
     return raw
 
 
-def known_splits(arrays: Mapping[str, NDArray[Any]], n: int, source: str) -> NDArray[np.str_] | None:
+def known_splits(
+    arrays: Mapping[str, NDArray[Any]], n: int, source: str, first_row: int = 0
+) -> NDArray[np.str_] | None:
     """One of `SPLITS` a row, or None."""
     split = column(arrays, "split", n, "U", "texts", source)
     if split is None:
@@ -178,7 +205,8 @@ def known_splits(arrays: Mapping[str, NDArray[Any]], n: int, source: str) -> NDA
     strange = ~np.isin(split, SPLITS)
     if strange.any():
         row = int(strange.argmax())
-        raise InputError(f"{source}: `split` must be one of {', '.join(SPLITS)}, but row {row} is '{split[row]}'.")
+        where = f"row {first_row + row} is '{split[row]}'"
+        raise InputError(f"{source}: `split` must be one of {', '.join(SPLITS)}, but {where}.")
     return split.astype("U5")
 
 

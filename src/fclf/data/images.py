@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from fclf.data.celeba import IMAGES
 from fclf.data.labelling import stem
 from fclf.errors import InputError
 
-__all__ = ["find_images", "load_images", "square"]
+__all__ = ["SUFFIXES", "find_images", "load_images", "read_picture", "square", "upright"]
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"})
 
@@ -45,8 +46,7 @@ def load_images(
         if path is None:
             continue
         try:
-            with Image.open(path) as image:
-                images[row] = square(image, size)
+            images[row] = square(read_picture(path), size)
         except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error and more
             broken.append(f"{path.name} ({str(error).replace(str(path), path.name) or type(error).__name__})")
         else:
@@ -89,10 +89,31 @@ def _files(folder: Path) -> dict[str, list[Path]]:
     return files
 
 
-def square(image: Image.Image, size: int) -> UInt8[np.ndarray, "size size 3"]:
-    """The largest square in the middle of an image, upright, resized once (Lanczos), RGB."""
-    upright = ImageOps.exif_transpose(image).convert("RGB")
-    side = min(upright.size)
-    left, top = (upright.width - side) // 2, (upright.height - side) // 2
-    middle = upright.crop((left, top, left + side, top + side))  # as `resize(box=...)` also reads what lies outside
+def read_picture(path: Path) -> Image.Image:
+    """The first frame of an image file, `upright`.
+
+    Raises:
+        Exception: of any class, as decoders do, for a file that cannot be decoded or claims more pixels than
+            `PIL.Image.MAX_IMAGE_PIXELS`.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        with Image.open(path) as image:
+            return upright(image)
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """An image as its EXIF says it stands, RGB; what is transparent becomes white."""
+    turned = ImageOps.exif_transpose(image)
+    if not turned.has_transparency_data:
+        return turned.convert("RGB")
+    clear = turned.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
+
+
+def square(picture: Image.Image, size: int) -> UInt8[np.ndarray, "size size 3"]:
+    """The largest square in the middle of a picture, resized once (Lanczos)."""
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    middle = picture.crop((left, top, left + side, top + side))  # as `resize(box=...)` also reads what lies outside
     return np.asarray(middle.resize((size, size), Image.Resampling.LANCZOS))

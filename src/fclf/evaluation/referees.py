@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,12 +18,13 @@ from fclf.evaluation.judges import LinearJudge, Standardiser, cell_shares
 from fclf.evaluation.pooling import mean_defined
 from fclf.evaluation.retrieval import rank_one
 from fclf.evaluation.spread import distances, mean_distance_within, total_variance
+from fclf.labels import UNKNOWN
 
 __all__ = ["LABELS", "Bout", "Scores"]
 
 MIN_ROWS = 20
 """Fewest edits and real rows of a group that is compared."""
-PART = 2048
+PART = 1024
 """Edits that are made at a time."""
 GALLERY = 5000
 """Most referee rows among which an edit's source is looked for."""
@@ -79,10 +81,12 @@ class Scores:
 class Bout:
     """One half of the train people fits, the other half referees edits of the val rows."""
 
-    z: Float64[np.ndarray, "m d"]
+    rows: Float64[np.ndarray, "n d"]
+    """The val rows."""
     y: Int8[np.ndarray, "m K"]
     target: Int8[np.ndarray, "m K"]
     source: NDArray[np.intp]
+    """The val row that each of m edits is of."""
     number: NDArray[np.intp]
     """Block of people of each edit."""
     blocks: Blocks
@@ -98,45 +102,59 @@ class Bout:
     """Of each group's sources."""
 
     @classmethod
-    def prepare(cls, referees: EmbeddingSet, val: EmbeddingSet, seed: int = 0) -> Bout:
-        """Fit the referee and measure what is the same for every candidate."""
+    def prepare(
+        cls, referees: EmbeddingSet, val: EmbeddingSet, taken_for: Int8[np.ndarray, "n K"], seed: int = 0
+    ) -> Bout:
+        """Fit the referee and measure what is the same for every candidate.
+
+        Args:
+            referees: one half of the train rows.
+            val: rows to edit.
+            taken_for: their labels, those that are unknown guessed.
+            seed: of samples.
+        """
         real, labels = referees.embeddings.astype(np.float64), np.asarray(referees.attributes)
         inputs = Standardiser.fit(real)
         judge = LinearJudge.fit(inputs, real, labels)
         rows = val.embeddings.astype(np.float64)
-        plan = plan_edits(np.asarray(val.attributes), val.attribute_names, "each")
-        z = rows[plan.source]
+        known = np.asarray(val.attributes) != UNKNOWN
+        plan = plan_edits(taken_for, val.attribute_names, known=known, exclusive=val.exclusive)
         blocks = Blocks.draw(len(val), val.identities, seed)
         others = np.random.default_rng(seed).permutation(len(real))[:GALLERY]
         bout = cls(
-            z=z,
+            rows=rows,
             y=plan.original,
             target=plan.target,
             source=plan.source,
             number=blocks.number[plan.source],
             blocks=blocks,
             judge=judge,
-            before=judge.predict(z),
+            before=judge.predict(rows)[plan.source],
             gallery=judge.remainder(np.concatenate([rows, real[others]])),
             real=real,
             groups=(groups := comparable_groups(plan, labels, MIN_ROWS, MIN_ROWS)),
             within=[mean_distance_within(real[group.real]) for group in groups],
             energies=[],
         )
-        bout.energies.extend(bout._energies(z))
+        bout.energies.extend(bout._energies(lambda edits: rows[plan.source[edits]]))
         return bout
 
     def real_success(self, val: EmbeddingSet) -> float:
         """What the referee says of real val rows."""
         labels = np.asarray(val.attributes)
         right = self.judge.predict(val.embeddings.astype(np.float64)) == labels
-        return float(np.mean(list(cell_shares(right, np.ones_like(right), labels, val.attribute_names).values())))
+        return float(np.mean(list(cell_shares(right, labels != UNKNOWN, labels, val.attribute_names).values())))
 
     def judged(self, form: ClosedForm) -> Scores:
         """Measure a candidate; NaN where not defined."""
-        parts = [slice(first, first + PART) for first in range(0, len(self.z), PART)]
-        edited = np.concatenate([form(self.z[rows], self.y[rows], self.target[rows]) for rows in parts])
-        after, flips = self.judge.predict(edited), self.y != self.target
+        edited, hits = np.empty((len(self.source), self.rows.shape[1])), np.empty(len(self.source))
+        after = np.empty_like(self.before)
+        for first in range(0, len(edited), PART):
+            part = slice(first, first + PART)
+            edited[part] = form(self.rows[self.source[part]], self.y[part], self.target[part])
+            after[part] = self.judge.predict(edited[part])
+            hits[part] = rank_one(self.judge.remainder(edited[part]), self.gallery, self.source[part])
+        flips = self.y != self.target
         right, same = after == self.target, after == self.before
         cells = np.stack(
             [
@@ -148,7 +166,6 @@ class Bout:
         )
         held = leave_out(np.bincount(self.number, (~flips).sum(axis=1), self.blocks.count))
         stayed = leave_out(np.bincount(self.number, (same & ~flips).sum(axis=1), self.blocks.count))
-        hits = rank_one(self.judge.remainder(edited), self.gallery, self.source)
         return Scores(
             success=mean_defined(cells),
             worst=np.fmin.reduce(cells, axis=0),
@@ -162,7 +179,7 @@ class Bout:
         return self.blocks.mean(right[rows], self.number[rows])
 
     def _gap_closed(self, edited: Float64[np.ndarray, "m d"]) -> Statistic:
-        after = self._energies(edited)
+        after = self._energies(edited.__getitem__)
         sizes = [leave_out(np.bincount(self.number[g.edits], minlength=self.blocks.count)) for g in self.groups]
         weighted = [
             np.nansum([size * energy for size, energy in zip(sizes, energies, strict=True)] or [np.zeros(1)], axis=0)
@@ -180,11 +197,11 @@ class Bout:
         ]
         return mean_defined(np.stack(ratios))
 
-    def _energies(self, x: Float64[np.ndarray, "m d"]) -> list[Statistic]:
-        """Energy distance of each group to the referees' real rows."""
+    def _energies(self, ends_of: Callable[[NDArray[np.intp]], Float64[np.ndarray, "e d"]]) -> list[Statistic]:
+        """Energy distance of each group's ends to the referees' real rows."""
         found = []
         for group, real_within in zip(self.groups, self.within, strict=True):
-            ends, number = x[group.edits], self.number[group.edits]
+            ends, number = ends_of(group.edits), self.number[group.edits]
             member = self.blocks.members(number)
             count = leave_out(member.sum(axis=0))
             apart = distances(ends, ends)

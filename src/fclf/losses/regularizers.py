@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fclf.flow import VectorField
+from fclf.forward_mode import ComposedLayerNorm
 
 __all__ = ["JacobianProbe", "Reduction", "curl", "divergence", "probe_jacobian", "smoothness", "squared_distance"]
 
@@ -84,7 +85,8 @@ def probe_jacobian(
     def product(direction: Tensor) -> Tensor:
         return torch.func.jvp(lambda x: field(x, y[:m]), (z[:m],), (direction,))[1]
 
-    return JacobianProbe(u, w, product(u), product(w))
+    with ComposedLayerNorm():
+        return JacobianProbe(u, w, product(u), product(w))
 
 
 def _random_signs(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:

@@ -24,6 +24,7 @@ def about(bench: Workbench, run: str, verdict: VerdictAbout | None) -> About:
         rows=len(bench.data),
         dim=bench.checkpoint.dim,
         attributes=[Attribute(name=name) for name in bench.names],
+        exclusive=[[bench.names[k] for k in group.columns] for group in bench.checkpoint.exclusive],
         keep=bench.keep,
         most_strength=MOST_STRENGTH,
         decoder=bench.decoder is not None,
@@ -34,7 +35,7 @@ def about(bench: Workbench, run: str, verdict: VerdictAbout | None) -> About:
         gallery=len(bench.neighbourhood),
         judge=JudgeAbout(kind=reader.kind, rows=0 if reader.rows is None else int(reader.rows.sum()), said=reader.said),
         verdict=verdict,
-        support=getattr(bench.checkpoint, "support", None) is not None,
+        support=bench.checkpoint.support is not None,
     )
 
 

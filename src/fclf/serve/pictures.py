@@ -8,16 +8,15 @@ import warnings
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
-from jaxtyping import Float32, UInt8
-from PIL import Image, ImageOps
+from jaxtyping import UInt8
+from PIL import Image
 
-from fclf.data.images import find_images, square
+from fclf.data.images import find_images, read_picture, square, upright
 from fclf.errors import InputError
 
-__all__ = ["FORMATS", "Encoder", "Gallery", "PictureError", "as_data_url", "decode_upload", "portrait_encoder"]
+__all__ = ["FORMATS", "Gallery", "PictureError", "as_data_url", "decode_upload"]
 
 FORMATS = {"image/jpeg": "JPEG", "image/png": "PNG", "image/webp": "WEBP"}
 """Content types that are taken, and Pillow's names of them; no other decoder is ever asked."""
@@ -25,14 +24,6 @@ THUMBNAIL = 96
 """Side of a neighbour's picture in pixels."""
 KEPT = 2048
 """Thumbnails that are kept, of about 4 kB each."""
-
-
-class Encoder(Protocol):
-    """Turns pictures into unit embeddings."""
-
-    def encode(self, images: Sequence[Image.Image]) -> Float32[np.ndarray, "n d"]:
-        """Unit embeddings, one a picture."""
-        ...
 
 
 class PictureError(ValueError):
@@ -54,7 +45,7 @@ def decode_upload(content: bytes, kind: str, pixels: int) -> Image.Image:
                         f"The picture has {image.width:,} x {image.height:,} pixels, and {pixels:,} are the most that "
                         "are taken. Make it smaller and upload it again."
                     )
-                return ImageOps.exif_transpose(image).convert("RGB")
+                return upright(image)
     except PictureError:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
@@ -93,29 +84,6 @@ class Gallery:
 
     def _read(self, name: str) -> str | None:
         try:
-            with Image.open(self._paths[name]) as image:
-                return as_data_url(square(image, THUMBNAIL), "JPEG")
+            return as_data_url(square(read_picture(self._paths[name]), THUMBNAIL), "JPEG")
         except Exception:  # a file that was damaged or removed is no reason not to answer
             return None
-
-
-class _Portraits:
-    """The packaged encoder of portraits."""
-
-    def __init__(self) -> None:
-        from fclf.autoencoder import load_encoder  # noqa: PLC0415  (only where it is asked for)
-
-        self._network = load_encoder()
-
-    def encode(self, images: Sequence[Image.Image]) -> Float32[np.ndarray, "n d"]:
-        from fclf.autoencoder import embed  # noqa: PLC0415
-
-        return embed(np.stack([square(image, PORTRAIT) for image in images]), self._network)
-
-
-PORTRAIT = 64
-
-
-def portrait_encoder() -> Encoder:
-    """The packaged encoder of the portraits that `fclf portraits` and `fclf demo` draw."""
-    return _Portraits()

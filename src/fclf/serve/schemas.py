@@ -210,6 +210,8 @@ class About(Answer):
     rows: int
     dim: int
     attributes: list[Attribute]
+    exclusive: list[list[str]]
+    """Groups of attributes of which a row has one at most: who gains one of them loses the other."""
     keep: float | None
     """The model's own operating point; null where it has none."""
     most_strength: float

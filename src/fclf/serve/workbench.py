@@ -7,7 +7,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,14 +16,16 @@ from PIL import Image
 
 from fclf import sphere
 from fclf.checkpoint import Checkpoint
+from fclf.closed.support import LEVEL
 from fclf.config import ChangeModelConfig
-from fclf.data.checks import UNKNOWN
-from fclf.data.embeddings import EmbeddingSet, attribute_positions
+from fclf.data.embeddings import UNKNOWN, EmbeddingSet
+from fclf.data.targets import edit_targets
 from fclf.decoder import Decoder
+from fclf.encoders import Encoder
 from fclf.errors import InputError
 from fclf.evaluation.flipbook import pages
 from fclf.serve.neighbours import Neighbourhood
-from fclf.serve.pictures import Encoder, Gallery, as_data_url
+from fclf.serve.pictures import Gallery, as_data_url
 from fclf.serve.reader import Reader, seen_rows
 from fclf.serve.rows import Row, Rows, missing_labels
 from fclf.serve.schemas import (
@@ -43,8 +44,6 @@ from fclf.serve.settings import Limits
 
 __all__ = ["Workbench"]
 
-LEVEL = 0.01
-"""Edits of less support are called outside of what was seen."""
 OPERATING_POINTS = 32
 """Values of keep whose flows are kept."""
 THUMBNAIL = 128
@@ -74,7 +73,7 @@ class Workbench:
     encoder: Encoder | None = None
 
     def __post_init__(self) -> None:
-        self.checkpoint.check_width(self.data)
+        self.checkpoint.check_rows(self.data)
         if self.decoder is not None and self.decoder.dim != self.checkpoint.dim:
             raise InputError(
                 f"--decoder: it draws embeddings of width {self.decoder.dim}, but the model's have width "
@@ -160,8 +159,9 @@ class Workbench:
         """
         begun = time.perf_counter()
         rows = [self.rows.get(name) for name in asked.people]
-        target = np.stack([row.labels for row in rows])
-        target[:, attribute_positions(list(asked.assign), self.names)] = list(asked.assign.values())
+        own = np.stack([row.labels for row in rows])
+        self._check_labels(rows, asked)
+        target = edit_targets(own, self.names, asked.assign, [], self.checkpoint.exclusive) if asked.assign else own
         path = self._path(rows, target, asked)
         ends = path[-1]
         read = [self.reader(z.astype(np.float64)) for z in (path[0], ends)]
@@ -181,17 +181,21 @@ class Workbench:
         ]
         return EditAnswer(results=results, milliseconds=1000 * (time.perf_counter() - begun))
 
+    def _check_labels(self, rows: Sequence[Row], asked: EditRequest) -> None:
+        """Refuse rows without a label that the edit needs: of every attribute, or of all that are not set."""
+        lacking = missing_labels(rows, self.names)
+        if not self._changes:
+            lacking = [name for name in lacking if name not in asked.assign]
+        if lacking:
+            raise InputError(
+                f"There is no label for {', '.join(lacking)}, and the model has no classifier to infer one. Pick "
+                "somebody whose labels are known."
+            )
+
     def _path(
         self, rows: Sequence[Row], target: Int8[np.ndarray, "n K"], asked: EditRequest
     ) -> Float32[np.ndarray, "t n d"]:
         """Points of the path that are shown, source and destination at least."""
-        unlabelled = missing_labels(rows, self.names) if self._changes else []
-        unlabelled += [name for name, y in zip(self.names, target.T, strict=True) if (y == UNKNOWN).any()]
-        if unlabelled:
-            raise InputError(
-                f"There is no label for {', '.join(dict.fromkeys(unlabelled))}, and the model has no classifier to "
-                "infer one. Pick somebody whose labels are known."
-            )
         model = self.checkpoint if asked.keep is None else self._at_keep(round(asked.keep, 2))
         flow = model.flow()
         z, own = np.stack([row.z for row in rows]), np.stack([row.labels for row in rows])
@@ -267,7 +271,7 @@ class Workbench:
     def _support(
         self, path: Float32[np.ndarray, "t n d"], rows: Sequence[Row], target: Int8[np.ndarray, "n K"]
     ) -> list[SupportReading | None]:
-        measure: Any = getattr(self.checkpoint, "support", None)
+        measure = self.checkpoint.support
         if measure is None:
             return [None] * len(rows)
         after = measure.score(path[-1], target)

@@ -13,7 +13,8 @@ from __future__ import annotations
 import base64
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,19 @@ from pyarrow import parquet
 from fclf.errors import InputError
 from fclf.files import atomic_write
 
-__all__ = ["read_parquet", "write_parquet"]
+__all__ = [
+    "ATTRIBUTES",
+    "COLUMNS",
+    "OPTIONS",
+    "arrays_of",
+    "attribute_names",
+    "clear_read_errors",
+    "fixed_size_list",
+    "number_column",
+    "read_parquet",
+    "refuse_repeated",
+    "write_parquet",
+]
 
 COLUMNS = {"embeddings": "embedding", "ids": "id", "identities": "identity", "split": "split"}
 """Key of an array and the column that holds it."""
@@ -35,6 +48,8 @@ COLUMNS = {"embeddings": "embedding", "ids": "id", "identities": "identity", "sp
 ATTRIBUTES = b"fclf.attributes"
 ARRAY = b"fclf.array."
 NULL = ":null"
+OPTIONS = {"compression": "zstd", "write_page_checksum": True}
+"""Of every table that is written."""
 
 
 def read_parquet(path: Path, what: str) -> dict[str, NDArray[Any]]:
@@ -43,33 +58,53 @@ def read_parquet(path: Path, what: str) -> dict[str, NDArray[Any]]:
     Raises:
         InputError: if the file is damaged, or a column is not what its name promises.
     """
+    with clear_read_errors(path, what), parquet.ParquetFile(path, page_checksum_verification=True) as file:
+        table = file.read()
+    source = str(path)
+    names = attribute_names(table.schema, source)
+    arrays = arrays_of(table, names, source)
+    for name in table.column_names:
+        if name not in names and name not in COLUMNS.values():
+            arrays |= _extra(table[name], name, source)
+    for key, value in (table.schema.metadata or {}).items():
+        if key.startswith(ARRAY):
+            arrays[key.removeprefix(ARRAY).decode()] = _array_from_text(value, key, source)
+    return arrays
+
+
+@contextmanager
+def clear_read_errors(path: Path, what: str) -> Iterator[None]:
+    """Say what may be wrong with a file that Arrow cannot read."""
     try:
-        with parquet.ParquetFile(path, page_checksum_verification=True) as file:
-            table = file.read()
-    except PermissionError:
+        yield
+    except (PermissionError, InputError):
         raise
     except Exception as error:  # a damaged file can raise any of Arrow's errors, and a few of Python's
         raise InputError(
             f"{what}: {path} cannot be read as .parquet ({type(error).__name__}: {str(error).splitlines()[0]}). "
             "It may be truncated; pyarrow.parquet.write_table(table, path) writes such a file."
         ) from error
-    source = str(path)
-    metadata = dict(table.schema.metadata or {})
-    names = _attribute_names(metadata.get(ATTRIBUTES), table.column_names, source)
-    _check_names(table.column_names, source)
-    arrays: dict[str, NDArray[Any]] = {"embeddings": _embeddings(table["embedding"], source)}
+
+
+def arrays_of(table: pa.Table, names: Sequence[str], source: str, first_row: int = 0) -> dict[str, NDArray[Any]]:
+    """What `EmbeddingSet.from_arrays` checks, of those of its columns that the table has.
+
+    Args:
+        table: all rows of a file, or some that follow each other.
+        names: of the attributes.
+        source: what to call the file in messages.
+        first_row: number of the first row in it.
+    """
+    arrays: dict[str, NDArray[Any]] = {}
+    if "embedding" in table.column_names:
+        arrays["embeddings"] = _embeddings(table["embedding"], source, first_row)
     if names:
-        labels = [_label(table[name], name, source) for name in names]
+        labels = [number_column(table[name], name, source) for name in names]
         arrays |= {"attributes": np.stack(labels, axis=1), "attribute_names": np.array(names)}
     for key, name in COLUMNS.items():
         if name in table.column_names and name != "embedding":
-            arrays[key] = _without_nulls(table[name], name, source)
-    for name in table.column_names:
-        if name not in names and name not in COLUMNS.values():
-            arrays |= _extra(table[name], name, source)
-    for key, value in metadata.items():
-        if key.startswith(ARRAY):
-            arrays[key.removeprefix(ARRAY).decode()] = _array_from_text(value, key, source)
+            _refuse_nulls(table[name], name, source, first_row)
+            arrays[key] = _extra(table[name], name, source)[name]
     return arrays
 
 
@@ -101,19 +136,32 @@ def write_parquet(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
         elif key != "attribute_names":
             metadata[ARRAY + key.encode()] = _text_from_array(array)
     titles = [name for name, _ in columns]
+    refuse_repeated(titles, path)
+    table = pa.table(dict(columns)).replace_schema_metadata(metadata)
+    plain = [name for name in titles if name != "embedding"]  # of distinct floats a dictionary only costs space
+    with atomic_write(path) as file:
+        parquet.write_table(table, file, use_dictionary=plain, write_statistics=plain, **OPTIONS)
+
+
+def refuse_repeated(titles: Sequence[str], path: Path) -> None:
+    """Refuse a table with two columns of one name."""
     twice = sorted({name for name in titles if titles.count(name) > 1})
     if twice:
         raise InputError(
             f"{path}: two columns of this table would be called {', '.join(map(repr, twice))}. Rename the attribute or "
             "array of that name, or type a name that ends in .npz."
         )
-    table = pa.table(dict(columns)).replace_schema_metadata(metadata)
-    plain = [name for name in titles if name != "embedding"]  # a dictionary of distinct floats only costs space
-    with atomic_write(path) as file:
-        parquet.write_table(table, file, compression="zstd", use_dictionary=plain, write_page_checksum=True)
 
 
-def _attribute_names(text: bytes | None, columns: list[str], source: str) -> list[str]:
+def attribute_names(schema: pa.Schema, source: str) -> list[str]:
+    """Columns that are attributes, in order; `InputError` for a schema that is not one of embeddings."""
+    columns = schema.names
+    names = _named_attributes((schema.metadata or {}).get(ATTRIBUTES), columns, source)
+    _check_names(columns, source)
+    return names
+
+
+def _named_attributes(text: bytes | None, columns: list[str], source: str) -> list[str]:
     if text is None:
         return []
     try:
@@ -152,7 +200,7 @@ def _check_names(columns: list[str], source: str) -> None:
         )
 
 
-def _embeddings(column: pa.ChunkedArray, source: str) -> NDArray[Any]:
+def _embeddings(column: pa.ChunkedArray, source: str, first_row: int) -> NDArray[Any]:
     kind = column.type
     lists = pa.types.is_list(kind) or pa.types.is_large_list(kind)  # how pandas writes rows of equal length
     if not (lists or pa.types.is_fixed_size_list(kind)) or not pa.types.is_floating(kind.value_type):
@@ -160,7 +208,7 @@ def _embeddings(column: pa.ChunkedArray, source: str) -> NDArray[Any]:
             f"{source}: column `embedding` has type {kind}; fixed_size_list<float>[d] was expected: "
             "pyarrow.FixedSizeListArray.from_arrays(matrix.ravel(), d)."
         )
-    _refuse_nulls(column, "embedding", source)
+    _refuse_nulls(column, "embedding", source, first_row)
     width = 0 if lists else kind.list_size
     if lists:
         lengths = pc.list_value_length(column).to_numpy()
@@ -169,14 +217,15 @@ def _embeddings(column: pa.ChunkedArray, source: str) -> NDArray[Any]:
         if other.any():
             row = int(other.argmax())
             raise InputError(
-                f"{source}: the rows of column `embedding` must be equally long, but row 0 has {width} numbers and "
-                f"row {row} has {lengths[row]}."
+                f"{source}: the rows of column `embedding` must be equally long, but row {first_row} has {width} "
+                f"numbers and row {first_row + row} has {lengths[row]}."
             )
     flat = pc.list_flatten(column).to_numpy()  # a null among the numbers becomes NaN, which is refused later
     return np.asarray(flat).reshape(len(column), width)
 
 
-def _label(column: pa.ChunkedArray, name: str, source: str) -> NDArray[Any]:
+def number_column(column: pa.ChunkedArray, name: str, source: str) -> NDArray[Any]:
+    """Numbers or booleans; NaN where they are null."""
     kind = column.type
     if not (pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)):
         raise InputError(f"{source}: column '{name}' has type {kind}; an attribute is 0 or 1, or a boolean.")
@@ -187,14 +236,9 @@ def _label(column: pa.ChunkedArray, name: str, source: str) -> NDArray[Any]:
     return labels
 
 
-def _without_nulls(column: pa.ChunkedArray, name: str, source: str) -> NDArray[Any]:
-    _refuse_nulls(column, name, source)
-    return _extra(column, name, source)[name]
-
-
-def _refuse_nulls(column: pa.ChunkedArray, name: str, source: str) -> None:
+def _refuse_nulls(column: pa.ChunkedArray, name: str, source: str, first_row: int) -> None:
     if column.null_count:
-        row = int(column.is_null().to_numpy().argmax())
+        row = first_row + int(column.is_null().to_numpy().argmax())
         raise InputError(
             f"{source}: column `{name}` is null in {column.null_count} of {len(column)} rows (first: row {row}). "
             "Every row needs a value: fill them, or leave the rows out."
@@ -256,8 +300,13 @@ def _is_number(array: NDArray[Any]) -> bool:
 def _column(array: NDArray[Any], null: NDArray[Any] | None = None) -> Any:
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.ndim == 2:
-        return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(array).ravel()), array.shape[1])
+        return fixed_size_list(array)
     return pa.array(array, mask=null)
+
+
+def fixed_size_list(matrix: NDArray[Any]) -> Any:
+    """A matrix as a column of its rows."""
+    return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(matrix).ravel()), matrix.shape[1])
 
 
 def _text_from_array(array: NDArray[Any]) -> bytes:

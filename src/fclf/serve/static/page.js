@@ -259,6 +259,12 @@
 
   // ---- controls
 
+  // What a row goes to: what is set, its own label, or no where another of an exclusive group is gained.
+  const targetOf = (one) => {
+    const loses = about.exclusive.some((group) => group.includes(one.name) && group.some((other) => other !== one.name && state.set[other] === 1));
+    return state.set[one.name] ?? (loses ? 0 : one.source);
+  };
+
   const drawControls = () => {
     const labels = new Map(person.labels.map((one) => [one.name, one]));
     const list = $("attributes");
@@ -271,7 +277,7 @@
       }));
     }
     for (const button of list.querySelectorAll("button")) {
-      const one = labels.get(button.dataset.name), target = state.set[one.name] ?? one.source, changed = target !== one.source;
+      const one = labels.get(button.dataset.name), target = targetOf(one), changed = target !== one.source;
       button.setAttribute("aria-checked", String(target === 1));
       button.parentElement.classList.toggle("changed", changed);
       const sure = one.inferred ? `, inferred with ${percent(one.confidence)}` : one.source === -1 ? "" : ", by the file";
@@ -288,9 +294,12 @@
   };
 
   const turn = (name) => {
-    const one = person.labels.find((label) => label.name === name), target = 1 - Math.max(0, state.set[name] ?? one.source);
+    const one = person.labels.find((label) => label.name === name), target = 1 - Math.max(0, targetOf(one));
     const set = { ...state.set };
     if (target === one.source) delete set[name]; else set[name] = target;
+    for (const group of about.exclusive) { // one choice: who gains one of them loses the other, as the server sees to
+      if (group.includes(name)) for (const other of group) if (other !== name) delete set[other];
+    }
     state = { ...state, set };
     remember(true);
     drawControls();

@@ -12,11 +12,12 @@ from fclf.closed.probe import some_people
 from fclf.config import ChangeModelConfig, Config
 from fclf.data.embeddings import EmbeddingSet
 from fclf.errors import NonFiniteLossError
-from fclf.evaluation.selection import arrays, choose
+from fclf.evaluation.selection import Choice, arrays, choose
 from fclf.field import ChangeField, ChangeResidual
 from fclf.provenance import Provenance
 from fclf.residual import edits_of, learn_residual
 from fclf.run_folder import RunFolder
+from fclf.warm_start import TakenChoice
 
 __all__ = ["EpochCallback", "fit_edit"]
 
@@ -36,14 +37,20 @@ def fit_edit(
     val_rows: EmbeddingSet,
     folder: RunFolder,
     on_epoch: EpochCallback | None,
+    taken: TakenChoice | None = None,
 ) -> Checkpoint:
-    """Choose a closed form and what is learned on top of it, fit both on the train rows, and save them."""
+    """Choose a closed form and what is learned on top of it, fit both on the train rows, and save them.
+
+    Nothing is chosen where `taken` says what an earlier run chose.
+    """
     started, seed = time.perf_counter(), config.training.seed
     seen.record(folder, config, "running", "cpu", 0, 0.0)
     folder.write_config(config)
     inference = config.inference
     parts = 3 * (model.effect_steps + model.residual_steps)  # of the halves, and of all rows
-    if model.start == "learned" and not model.residual_steps:
+    if taken is not None:
+        parts = model.effect_steps * (taken.start == LEARNED) + model.residual_steps * (taken.amount > 0)
+    elif model.start == "learned" and not model.residual_steps:
         parts = model.effect_steps
     done = 0
 
@@ -63,7 +70,12 @@ def fit_edit(
 
     start, amount, chosen = STARTS.get(model.start), 0.0, {}
     try:
-        if start is None or model.residual_steps or (model.effect_steps and start != LEARNED):
+        if taken is not None:
+            start, amount = taken.start, taken.amount
+            chosen = Choice(chosen=start, start=start, amount=amount, reason=taken.reason, keep=model.keep).model_dump(
+                mode="json"
+            )
+        elif start is None or model.residual_steps or (model.effect_steps and start != LEARNED):
             learning = learn if model.residual_steps else None
             choice = choose(
                 train_rows,
