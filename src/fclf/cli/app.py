@@ -28,6 +28,7 @@ from fclf.cli.inspect_command import inspect
 from fclf.cli.portraits_command import portraits_app
 from fclf.cli.report_command import report
 from fclf.cli.search_command import search
+from fclf.cli.serve_command import serve
 from fclf.cli.train_command import train
 from fclf.errors import EncoderWarning, InputError, NonFiniteLossError, VerdictError
 
@@ -43,7 +44,7 @@ app = typer.Typer(
     help="Learn attribute-conditioned flows over embeddings, edit with them, and see whether they collapse.",
 )
 EVERYDAY = (embed, train, evaluate, report, compare, diagnose, edit, export, flipbook, search, audit, augment)
-for command in (*EVERYDAY, demo, inspect, ablate):
+for command in (*EVERYDAY, serve, demo, inspect, ablate):
     app.command()(command)
 app.add_typer(config_app, name="config")
 app.add_typer(portraits_app, name="portraits")
