@@ -17,14 +17,14 @@ FORMULA = re.compile(
 )
 """What pymdownx.arithmatex makes of $...$ and $$...$$ where `generic` is set."""
 
-RENAMED = {r"\arsinh": r"\operatorname{arsinh}", r"\lVert": r"\|", r"\rVert": r"\|"}
+PRIME = re.compile(r"<msup>(<mi>[^<]*</mi>)<mi>&#x02032;</mi></msup>")
+"""A letter with a prime. As a superscript of what is raised already it is too small to be seen."""
 
 
 def mathml(tex: str, *, block: bool) -> str:
-    """MathML of a formula, with its LaTeX as the text for copying."""
-    for name, other in RENAMED.items():
-        tex = tex.replace(name, other)
-    return convert(tex, display="block" if block else "inline")
+    """MathML of a formula."""
+    formula = convert(tex, display="block" if block else "inline")
+    return PRIME.sub(r'<mrow>\1<mo lspace="0" rspace="0">&#x02032;</mo></mrow>', formula)
 
 
 def on_page_content(content: str, page: Any, **_: Any) -> str:
