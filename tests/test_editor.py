@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 
@@ -293,3 +295,24 @@ def test_rows_of_any_length_are_projected_on_request(editor, rows):
 def test_arrays_are_no_set_to_fit_on(rows):
     with pytest.raises(InputError, match="from_arrays"):
         fclf.fit(rows.embeddings)
+
+
+@pytest.mark.parametrize(
+    ("package", "extra", "use"),
+    [
+        ("huggingface_hub", "hub", lambda editor, path: editor.save_pretrained(path)),
+        ("onnx", "onnx", lambda editor, path: editor.export_onnx(path / "edit.onnx")),
+    ],
+)
+def test_an_extra_that_is_missing_is_named(editor, tmp_path, monkeypatch, package, extra, use):
+    for name in [name for name in sys.modules if name.split(".")[0] == package] + ["fclf.hub", "fclf.onnx_export"]:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.delitem(sys.modules, "fclf.tracing", raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(InputError, match=rf"pip install 'fclf\[{extra}\]'"):
+        use(editor, tmp_path)
+
+
+def test_nothing_optional_is_imported_before_it_is_asked_for():
+    code = "import sys, fclf; fclf.fit, fclf.load; print({'onnx', 'huggingface_hub'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"

@@ -1,6 +1,11 @@
 """Edits of files larger than memory: the same bits as in memory, the same refusals, and memory that stays flat."""
 
+import resource
+import signal
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -119,3 +124,290 @@ def test_a_split_of_our_own_is_that_of_all_rows(runs, many, tmp_path, capsys):
     assert "rows are split 56/8/16/20 by identity" in capsys.readouterr().err
     assert EmbeddingSet.load(out).ids.tolist() == bare.with_split(0).part("test").ids.tolist()
     assert set(EmbeddingSet.load(out).split) == {"test"}
+
+
+# Checks of whole files, a block at a time
+
+
+def spoiled(file, path, column, rows, value):
+    table = parquet.read_table(file)
+    values = table[column].to_pylist()
+    for row in rows:
+        values[row] = value
+    kind = table.schema.field(column).type
+    if value is None or column == "id":
+        kind = pa.string() if column == "id" else kind
+    place = table.schema.get_field_index(column)
+    parquet.write_table(table.set_column(place, column, pa.array(values, kind)), path, row_group_size=777)
+
+
+@pytest.mark.parametrize(
+    ("column", "rows", "value", "says"),
+    [
+        ("embedding", [4321], [0.5] * 12, "first: row 4321, norm 1.732"),
+        ("embedding", [4999], [float("nan")] * 12, "first: row 4999, norm nan"),
+        ("embedding", [3000], None, "`embedding` is null in 1 of"),
+        ("Young", [2500], 7, "row 2500, 'Young' is 7"),
+        ("Young", [2500], -1, "--labels missing"),
+        ("split", [4100], "dev", "row 4100 is 'dev'"),
+        ("identity", [4100], None, "(first: row 4100)"),
+        ("id", [4000], "planted-000003", "`ids` must be unique, but 1 occur twice or more (first: 'planted-000003')"),
+        ("id", [4000, 10], "ab", "1 occur twice or more (first: 'ab')"),
+        ("want", [4998], 3, "column 'want' must be 0, 1, or -1 or NaN"),
+    ],
+)
+def test_a_bad_row_is_named_by_its_number_in_the_file(runs, file, tmp_path, capsys, column, rows, value, says):
+    bad, out = tmp_path / "bad.parquet", tmp_path / "out.parquet"
+    spoiled(file, bad, column, rows, value)
+    more = ("--set", "Smiling=@want", "--flip", "Male")
+    assert edit(runs / "shift", bad, out, *more) == 2
+    err = capsys.readouterr().err
+    assert says in err
+    if column == "want":
+        assert "row 4998 is 3" in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bad.parquet"]
+
+
+@pytest.mark.parametrize("same_split", [True, False])
+def test_nobody_stands_in_two_splits_however_far_apart(runs, many, tmp_path, capsys, same_split):
+    first = many.split[0]
+    people, split = many.identities.copy(), many.split.copy()
+    people[-1] = people[0]
+    split[-1] = first if same_split else next(name for name in ("train", "test") if name != first)
+    source = tmp_path / "people.parquet"
+    replace(many, identities=people, split=split).save(source)
+    code = edit(runs / "shift", source, tmp_path / "out.parquet", "--flip", "Male")
+    if same_split:
+        assert code == 0
+    else:
+        assert code == 2
+        assert f"1 identities stand in more than one split (first: {people[0]}" in capsys.readouterr().err
+
+
+def test_a_hash_that_two_ids_share_is_no_repetition(runs, file, tmp_path, monkeypatch):
+    monkeypatch.setattr("fclf.data.stream.hash", len, raising=False)  # nearly all ids agree
+    assert edit(runs / "shift", file, tmp_path / "out.parquet", "--flip", "Male") == 0
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--flip", "Mael"), "did you mean 'Male'"),
+        (("--flip", "Male", "--split", "holdout"), "There is no split 'holdout'"),
+        (("--flip", "Male", "--partition", "train"), "--labels-from FOLDER only"),
+        (("--set", "Smiling=@wnat"), "there is no column 'wnat' to read targets from. Did you mean 'want'?"),
+        (("--set", "Smiling=@note"), "column 'note' has type"),
+        (("--set", "Smiling=@"), "NAME=0 or NAME=1"),
+        (("--set", "Smiling=@want", "--set", "Smiling=1"), "both 1 and @want"),
+        (("--set", "Smiling=@want", "--flip", "Smiling"), "both set and flipped"),
+        ((), "Nothing to edit"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_and_leaves_nothing(runs, file, tmp_path, capsys, more, says):
+    assert edit(runs / "shift", file, tmp_path / "out.parquet", *more) == 2
+    assert says in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_split_and_a_width_that_does_not_fit(runs, many, tmp_path, capsys):
+    few, wide, out = (tmp_path / f"{name}.parquet" for name in ("few", "wide", "out"))
+    many.take(many.split == "train").save(few)
+    planted(20, 16)[0].save(wide)
+    assert edit(runs / "shift", few, out, "--flip", "Male", "--split", "val") == 2
+    assert "The split 'val' is empty" in capsys.readouterr().err
+    assert edit(runs / "shift", wide, out, "--flip", "Male") == 2
+    assert "width 12, but these have width 16" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_no_row_is_refused_and_one_is_edited(runs, file, tmp_path, capsys, rows):
+    source, out = tmp_path / "few.parquet", tmp_path / "out.parquet"
+    parquet.write_table(parquet.read_table(file).slice(0, rows), source)
+    assert edit(runs / "shift", source, out, "--flip", "Male") == (0 if rows else 2)
+    if rows:
+        assert parquet.read_table(out).num_rows == 1
+    else:
+        assert "shape (0, 12)" in capsys.readouterr().err
+        assert not out.exists()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+def test_a_truncated_file_is_refused(runs, file, tmp_path, capsys, share):
+    source, whole = tmp_path / "cut.parquet", file.read_bytes()
+    source.write_bytes(whole[: int(share * len(whole))])
+    assert edit(runs / "shift", source, tmp_path / "out.parquet", "--flip", "Male") == 2
+    assert "It may be truncated" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["cut.parquet"]
+
+
+def test_a_damaged_page_far_into_the_file_leaves_nothing(runs, many, tmp_path, capsys):
+    source = tmp_path / "damaged.parquet"
+    parquet.write_table(
+        parquet.read_table(_saved(many, tmp_path)), source, row_group_size=1000, write_page_checksum=True
+    )
+    content = bytearray(source.read_bytes())
+    place = parquet.ParquetFile(source).metadata.row_group(4).column(0).data_page_offset + 200
+    content[place] ^= 0xFF
+    source.write_bytes(content)
+    assert edit(runs / "shift", source, tmp_path / "out.parquet", "--flip", "Male") == 2
+    assert "cannot be read as .parquet" in capsys.readouterr().err
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def _saved(data, folder):
+    data.save(folder / "whole.parquet")
+    return folder / "whole.parquet"
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_the_input_is_never_the_output(runs, file, tmp_path, capsys, link):
+    output = tmp_path / "link.parquet" if link else file
+    if link:
+        output.symlink_to(file)
+    before = file.read_bytes()
+    assert edit(runs / "shift", file, output, "--flip", "Male") == 2
+    assert "is the input file" in capsys.readouterr().err
+    assert file.read_bytes() == before
+
+
+def test_a_column_that_is_called_as_an_attribute_is_refused(runs, many, tmp_path, capsys):
+    source = tmp_path / "clash.parquet"
+    replace(many.select(["Young"]), extras={"Male": np.zeros(5000, np.int8)}, attribute_names=("Young",)).save(source)
+    more = [part for name in many.attribute_names for part in ("--set", f"{name}=1")]
+    assert edit(runs / "target", source, tmp_path / "out.parquet", *more) == 2
+    assert "two columns of this table would be called 'Male'" in capsys.readouterr().err
+
+
+def test_labels_are_read_as_they_are_written(runs, many, tmp_path):
+    signed, plain = tmp_path / "signed.parquet", tmp_path / "plain.parquet"
+    many.save(plain)
+    table = parquet.read_table(plain)
+    for name in many.attribute_names:
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, name, pa.array(2.0 * np.asarray(table[name]) - 1))
+    parquet.write_table(table, signed)
+    assert edit(runs / "shift", signed, tmp_path / "a.parquet", "--flip", "Male", "--labels", "signed") == 0
+    assert edit(runs / "shift", plain, tmp_path / "b.parquet", "--flip", "Male") == 0
+    assert columns(tmp_path / "a.parquet") == columns(tmp_path / "b.parquet")
+
+
+@pytest.mark.parametrize("scale", [3.0, 1e-3])
+def test_rows_of_any_length_are_projected_on_request(runs, many, tmp_path, scale):
+    source, out = tmp_path / "long.parquet", tmp_path / "out.parquet"
+    replace(many, embeddings=many.embeddings * np.float32(scale)).save(source)
+    assert edit(runs / "shift", source, out, "--flip", "Male") == 2
+    assert edit(runs / "shift", source, out, "--flip", "Male", "--normalize") == 0
+    expected = Checkpoint.load(runs / "shift").edit(EmbeddingSet.load(source, normalize=True), flip=["Male"])
+    expected.save(tmp_path / "expected.parquet")
+    assert columns(out) == columns(tmp_path / "expected.parquet")
+
+
+def test_missing_labels_are_inferred_and_counted(runs, many, tmp_path, capsys):
+    labels = many.attributes.copy()
+    labels[::7, 0] = -1
+    source, whole = tmp_path / "gaps.parquet", tmp_path / "gaps.npz"
+    for path in (source, whole):
+        replace(many, attributes=labels).save(path)
+    more = ("--flip", "Male", "--labels", "missing")
+    assert edit(runs / "shift", source, tmp_path / "no.parquet", *more) == 2
+    assert "type --infer-labels" in capsys.readouterr().err
+    for path, out in ((source, "a.parquet"), (whole, "b.parquet")):
+        assert edit(runs / "shift", path, tmp_path / out, *more, "--infer-labels") == 0
+        assert "for 715 of 5,000 rows" in capsys.readouterr().err
+    assert columns(tmp_path / "a.parquet") == columns(tmp_path / "b.parquet")
+
+
+# Interrupted, and out of space
+
+
+def command(run, source, out, *more):
+    arguments = ["edit", "--checkpoint", str(run), "--embeddings", str(source), "--output", str(out), "--flip", "Male"]
+    return [sys.executable, "-m", "fclf", *arguments, *more]
+
+
+def test_a_full_disk_is_an_error_and_leaves_nothing(runs, file, tmp_path):
+    out = tmp_path / "out.parquet"
+    out.write_bytes(b"an older file")
+    limit = 150_000
+    done = subprocess.run(
+        command(runs / "shift", file, out),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "too large" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert out.read_bytes() == b"an older file"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.parquet"]
+
+
+SLOW = """
+import sys, time
+from fclf.checkpoint import Checkpoint
+edit = Checkpoint.edit
+def slow(*args, **more):
+    print("editing", flush=True)
+    time.sleep(1)
+    return edit(*args, **more)
+Checkpoint.edit = slow
+from fclf.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_an_interrupted_edit_leaves_nothing(runs, file, tmp_path):
+    out = tmp_path / "out.parquet"
+    arguments = command(runs / "shift", file, out)[3:]
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "editing\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Nothing is half-written" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from fclf.checkpoint import Checkpoint
+from fclf.data.stream import EmbeddingStream
+from fclf.streaming import edit_stream
+run, source, out = map(Path, sys.argv[1:])
+model = Checkpoint.load(run)
+with EmbeddingStream(source) as stream:
+    edit_stream(model, stream, out, flip=["Male"], block_rows=4096)
+peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+print(peak.split()[1])  # not getrusage, whose peak a process inherits from the one that started it
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peaks are read from /proc")
+def test_memory_does_not_grow_with_the_rows(runs, many, tmp_path):
+    """8 times the rows, 14 MiB of embeddings more, and no row group to hold on to."""
+    peaks = []
+    for times in (10, 80):
+        source = tmp_path / f"{times}.parquet"
+        table = parquet.read_table(_saved(many, tmp_path))
+        table = pa.concat_tables(
+            [
+                table.set_column(table.schema.get_field_index("id"), "id", pa.array([f"{k}-{i}" for i in range(5000)]))
+                for k in range(times)
+            ]
+        )
+        parquet.write_table(table, source, row_group_size=10**7, use_dictionary=["split"])
+        done = subprocess.run(
+            [sys.executable, "-c", MEASURE, str(runs / "shift"), str(source), str(tmp_path / "out.parquet")],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        peaks.append(int(done.stdout) / 1024)
+        assert parquet.read_metadata(tmp_path / "out.parquet").num_rows == 5000 * times
+    assert peaks[1] - peaks[0] < 15, peaks

@@ -273,9 +273,9 @@ class Checkpoint:
         classifier = LinearClassifier(**{name: value.numpy() for name, value in self.classifier.items()})
         return classifier.logits(z.astype(np.float64))
 
-    def save(self, path: Path) -> None:
-        """Write the checkpoint; the file is whole or absent."""
-        content = {
+    def content(self) -> dict[str, Any]:
+        """Everything as tensors and plain values, by name, from which `from_content` makes it again."""
+        return {
             "format": FORMAT,
             "config": self.config.model_dump(mode="json"),
             "attribute_names": list(self.attribute_names),
@@ -296,8 +296,11 @@ class Checkpoint:
             "history": self.history,
             "training_state": self.training_state,
         }
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint; the file is whole or absent."""
         buffer = io.BytesIO()  # torch reports a full disk as an error of its own; written here, it is an OSError
-        torch.save(content, buffer)
+        torch.save(self.content(), buffer)
         with atomic_write(path) as file:
             file.write(buffer.getbuffer())
 
@@ -318,6 +321,11 @@ class Checkpoint:
                 f"{path} is not a checkpoint that can be loaded safely ({type(error).__name__}): it is damaged, or "
                 "holds more than tensors and plain values. Train again, or name another file."
             ) from error
+        return cls.from_content(content, path)
+
+    @classmethod
+    def from_content(cls, content: Any, path: Path) -> Checkpoint:
+        """Make a checkpoint of what a file at `path` held; `InputError` where it is not one."""
         found = content.get("format") if isinstance(content, dict) else None
         if not isinstance(found, int) or found != FORMAT:
             came = found if isinstance(found, int) else "none"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from fclf.data.targets import own_labels
 from fclf.errors import InputError
 from fclf.evaluation import Report, evaluate
 from fclf.evaluation.monitor import SpreadMonitor
+from fclf.evaluation.results import Metrics
 from fclf.flow import Trajectory
 from fclf.labels import UNKNOWN
 from fclf.train import EpochCallback, train
@@ -183,6 +185,12 @@ class Editor:
                 `fit` had will do.
             options: of `fclf.evaluate`.
         """
+        if not self.checkpoint.seen_digests:
+            warnings.warn(
+                "This copy of the model does not say which rows it was trained on, so nobody can tell whether the "
+                "judges share rows with training: make sure that the test set is new to it.",
+                stacklevel=2,
+            )
         return evaluate(self.checkpoint, test_set, **options)
 
     def save(self, path: str | Path) -> Path:
@@ -193,6 +201,45 @@ class Editor:
         file = path if path.suffix == ".pt" else path / "fclf_best.pt"
         self.checkpoint.save(file)
         return file
+
+    def export_onnx(self, path: str | Path, *, strength: float = 1.0, keep: float | None = None) -> Path:
+        """Write the edit as an ONNX model for any runtime: `fclf.onnx_export.export_onnx`. Returns the file."""
+        from fclf.onnx_export import export_onnx  # noqa: PLC0415  (an optional package)
+
+        return export_onnx(self._model(keep), path, strength=strength)
+
+    def save_pretrained(
+        self, folder: str | Path, *, report: Report | str | Path | None = None, digests: bool = False, **options: Any
+    ) -> str | None:
+        """Write a folder that can be shared: `model.safetensors`, `config.json` and a model card.
+
+        Args:
+            folder: where to.
+            report: of `evaluate`, or the folder of one, for the table and the verdict on the card.
+            digests: write digests of the training rows too: an evaluation can then refuse judges that share rows with
+                training, and anybody who has an embedding can ask whether it was trained on.
+            options: of huggingface_hub's `save_pretrained`, such as `push_to_hub` and `repo_id`.
+        """
+        return self._shared(report, digests).save_pretrained(folder, **options)
+
+    def push_to_hub(
+        self, repo_id: str, *, report: Report | str | Path | None = None, digests: bool = False, **options: Any
+    ) -> str:
+        """Upload what `save_pretrained` writes; `options` of huggingface_hub's `push_to_hub`, such as `private`."""
+        return self._shared(report, digests).push_to_hub(repo_id, **options)
+
+    @classmethod
+    def from_pretrained(cls, folder_or_repo: str | Path, **options: Any) -> Editor:
+        """Read a folder of `save_pretrained`, or a repository of the hub (`revision`, `local_files_only`, ...)."""
+        from fclf.hub import SharedCheckpoint  # noqa: PLC0415  (an optional package)
+
+        return cls(SharedCheckpoint.read(folder_or_repo, **options))
+
+    def _shared(self, report: Report | str | Path | None, digests: bool) -> Any:
+        from fclf.hub import SharedCheckpoint  # noqa: PLC0415  (an optional package)
+
+        metrics = report.metrics if isinstance(report, Report) else None if report is None else Metrics.load(report)
+        return SharedCheckpoint(self.checkpoint, metrics, digests)
 
     def _model(self, keep: float | None) -> Checkpoint:
         if keep is None:
@@ -274,7 +321,9 @@ def fit(
 
 
 def load(path: str | Path) -> Editor:
-    """Read an editor from a checkpoint file, a run folder, or where `Editor.save` wrote one."""
+    """Read an editor from a checkpoint file, a run folder, or where `Editor.save` or `save_pretrained` wrote one."""
+    if (Path(path) / "model.safetensors").is_file():
+        return Editor.from_pretrained(path)
     return Editor(Checkpoint.load(path))
 
 

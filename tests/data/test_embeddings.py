@@ -61,7 +61,7 @@ def assert_equal_sets(a, b):
         if left is not None:
             assert left.dtype.kind == right.dtype.kind, key
             np.testing.assert_array_equal(left, right, err_msg=key)
-    assert (a.attribute_names, a.has_ids) == (b.attribute_names, b.has_ids)
+    assert (a.attribute_names, a.has_ids, a.encoder) == (b.attribute_names, b.has_ids, b.encoder)
     assert a.extras.keys() == b.extras.keys()
     for key, value in a.extras.items():
         np.testing.assert_array_equal(value, b.extras[key], err_msg=key)
@@ -259,7 +259,8 @@ def full():
     extra = {
         "caption": np.array(list("abcdef")),
         "views": np.arange(N * 3).reshape(N, 3),
-        "encoder": np.array("x"),
+        "encoder": np.array("onnx:1234"),
+        "licence": np.array("x"),
     }
     return EmbeddingSet.from_arrays(arrays(**extra))
 
@@ -267,7 +268,7 @@ def full():
 def test_save_and_load_keep_everything(full, tmp_path):
     full.save(tmp_path / "faces.npz")
     assert_equal_sets(EmbeddingSet.load(tmp_path / "faces.npz"), full)
-    assert set(full.extras) == {"caption", "views", "encoder"}
+    assert set(full.extras) == {"caption", "views", "licence"}
     assert [path.name for path in tmp_path.iterdir()] == ["faces.npz"]
 
 
@@ -475,7 +476,8 @@ def test_take_keeps_rows_of_every_column_together(full, rows):
         np.testing.assert_array_equal(getattr(got, key), getattr(full, key)[rows], err_msg=key)
     for key in ("caption", "views"):
         np.testing.assert_array_equal(got.extras[key], full.extras[key][rows])
-    assert got.extras["encoder"] == "x"
+    assert got.extras["licence"] == "x"
+    assert got.encoder == "onnx:1234"
     assert got.attribute_names == full.attribute_names
 
 

@@ -1,10 +1,21 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import CLIPConfig, CLIPModel, CLIPVisionModelWithProjection
+from transformers import (
+    CLIPConfig,
+    CLIPModel,
+    CLIPVisionModel,
+    CLIPVisionModelWithProjection,
+    ViTConfig,
+    ViTModel,
+)
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
+from fclf.data.embeddings import EmbeddingSet
 from fclf.encoders import open_encoder
 from fclf.errors import InputError
 
@@ -60,6 +71,54 @@ def test_the_fingerprint_is_of_weights_and_preparation(folder, tmp_path):
     model.save_pretrained(tmp_path / "other")
     processor.save_pretrained(tmp_path / "other")
     assert open_encoder(f"clip:{tmp_path / 'other'}").fingerprint != first
+
+
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float16])
+def test_weights_of_half_precision_are_computed_with_in_full(folder, tmp_path, precision):
+    exact = open_encoder(f"clip:{folder}").encode(pictures())
+    CLIPModel.from_pretrained(folder, dtype=precision).save_pretrained(tmp_path)
+    CLIPImageProcessorPil.from_pretrained(folder).save_pretrained(tmp_path)
+    encoder = open_encoder(f"clip:{tmp_path}")
+    assert encoder.model.dtype == torch.float32
+    assert (encoder.encode(pictures()) * exact).sum(axis=1).min() > 0.999
+
+
+def test_other_models_are_refused_and_not_filled_with_random_weights(folder, tmp_path):
+    """transformers would load each of these, and draw what is missing."""
+    whole = CLIPModel.from_pretrained(folder)
+    CLIPVisionModel(whole.config.vision_config).save_pretrained(tmp_path / "tower")
+    ViTModel(ViTConfig(**SMALL, image_size=32, patch_size=8)).save_pretrained(tmp_path / "vit")
+    for name in ("tower", "vit"):
+        CLIPImageProcessorPil.from_pretrained(folder).save_pretrained(tmp_path / name)
+    with pytest.raises(InputError, match=r"lacks 1 weights \(first: visual_projection.weight\)"):
+        open_encoder(f"clip:{tmp_path / 'tower'}")
+    with pytest.raises(InputError, match="is a model of kind 'vit', not CLIP"):
+        open_encoder(f"clip:{tmp_path / 'vit'}")
+
+
+def test_a_processor_of_another_size_is_refused_before_any_picture_is_read(folder, tmp_path):
+    CLIPModel.from_pretrained(folder).save_pretrained(tmp_path)
+    CLIPImageProcessorPil(size={"shortest_edge": 48}, crop_size={"height": 48, "width": 48}).save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=r"does not take pictures of \(48, 48\)"):
+        open_encoder(f"clip:{tmp_path}")
+
+
+def test_a_folder_is_embedded_without_torchvision(folder, tmp_path):
+    """The whole path, in a process that imports nothing else."""
+    (tmp_path / "pictures").mkdir()
+    for number, picture in enumerate(pictures()):
+        picture.save(tmp_path / "pictures" / f"{number}.png")
+    program = (
+        "import sys; sys.modules['torchvision'] = None; from fclf.cli.app import main; sys.exit(main(sys.argv[1:]))"
+    )
+    typed = ["--images", "pictures", "--encoder", f"clip:{folder}", "--output", "out.npz"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, "embed", *typed], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    encoder, data = open_encoder(f"clip:{folder}"), EmbeddingSet.load(tmp_path / "out.npz")
+    assert data.encoder == encoder.fingerprint
+    np.testing.assert_allclose(data.embeddings, encoder.encode(pictures()), atol=1e-6)
 
 
 def test_what_is_no_model_is_refused(tmp_path):

@@ -3,9 +3,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
-import warnings
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +12,12 @@ from sklearn.metrics import roc_auc_score
 
 from fclf.autoencoder import embed, load_encoder
 from fclf.cli.app import main
-from fclf.config import load_config
 from fclf.data.embeddings import EmbeddingSet
-from fclf.data.planted import planted
 from fclf.data.portraits import draw, sitters
 from fclf.encoders import folder as folders
 from fclf.encoders import open_encoder
-from fclf.errors import EncoderWarning
-from fclf.train import train
+from fclf.encoders.encoder import NoDirection, unit
 
-SHARED = Path(os.environ.get("FCLF_SHARED", "../shared"))
 PEOPLE = 7
 
 
@@ -137,6 +130,24 @@ def test_a_folder_without_pictures_is_refused(portraits, tmp_path, capsys, make,
     assert not (tmp_path / "out.npz.parts").exists()
 
 
+def test_tables_are_read_before_pictures_are(portraits, tmp_path, capsys):
+    """Embedding may take hours, and what is wrong with a table is known at once."""
+    for options in (["--table", str(tmp_path / "absent.csv")], ["--labels-from", str(tmp_path)]):
+        assert run(portraits[0], tmp_path / "out.npz", *options) == 2
+        assert not folders.work_folder(tmp_path / "out.npz").exists()
+    assert run(portraits[0], tmp_path / "out.npz", "--labels", "signed") == 2
+    assert "add --table FILE" in capsys.readouterr().err
+
+
+def test_the_command_that_is_proposed_next_works(portraits, tmp_path, capsys):
+    (tmp_path / "labels.csv").write_text("file,Smiling\np1,1\np2,0\n")
+    assert run(portraits[0], tmp_path / "out.npz", "--table", str(tmp_path / "labels.csv")) == 0
+    captured = capsys.readouterr()
+    assert "5 pictures are not in" in captured.err
+    proposed = captured.out.partition("Next: fclf ")[2].split()
+    assert main(proposed) == 0
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -144,6 +155,7 @@ def test_a_folder_without_pictures_is_refused(portraits, tmp_path, capsys, make,
         ("file,A\nq9,1\n", "None of the 7 pictures"),
         ("file,A\np0,maybe\n", "column 'A' holds 'maybe' in row 0"),
         ("file\np0\n", "no column of labels"),
+        ("file,A\np0,1\np1,-1\n", "If -1 means no, type --labels signed; if it means unknown, type --labels missing"),
         ("file,A,A\np0,1,1\n", "two columns of one name"),
         ("file,A\np0,1,3\n", "cannot be read as a table"),
         ("file,A,split\np0,1,tomorrow\n", "tomorrow"),
@@ -177,72 +189,141 @@ def test_nothing_is_written_over_or_continued_by_accident(portraits, tmp_path, c
 
 
 KILLED = """
-import sys
+import os, signal, sys
 from fclf.cli.app import main
-from fclf.encoders import folder
-folder.SHARD = 2
+from fclf.encoders import folder, portraits
+
+folder.SHARD, calls = 2, 0
+encode, last = portraits.PortraitEncoder.encode, int(sys.argv.pop(1))
+
+def some(self, pictures):
+    global calls
+    calls += 1
+    if calls == last:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return encode(self, pictures)
+
+portraits.PortraitEncoder.encode = some
 sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_a_killed_run_continues_to_the_bits_of_one_that_was_not(portraits, tmp_path):
+def test_killed_runs_continue_to_the_bits_of_one_that_was_not(portraits, tmp_path):
+    """Killed once in the third shard, and again in the fourth."""
     place, output = portraits[0], tmp_path / "out.npz"
-    arguments = ["embed", "--images", str(place), "--encoder", "portraits", "--output"]
+    (place / "p4b.png").write_text("unreadable")
 
-    def start(output, *options):
-        command = [sys.executable, "-c", KILLED, *arguments, str(output), *options]
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    def start(output, last, *options):
+        typed = ["--images", str(place), "--encoder", "portraits", "--output", str(output), "--json", *options]
+        command = [sys.executable, "-c", KILLED, str(last), "embed", "--batch-size", "1", *typed]
+        return subprocess.run(command, capture_output=True, text=True)
 
-    assert start(tmp_path / "whole.npz").wait() == 0
-    process, shard = start(output), folders.work_folder(output) / "000001.npz"
-    while not shard.exists() and process.poll() is None:
-        time.sleep(0.0005)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    shards = {path.name: path.stat().st_mtime_ns for path in folders.work_folder(output).glob("*.npz")}
-    assert start(output, "--resume").wait() == 0
+    whole = start(tmp_path / "whole.npz", -1)
+    assert json.loads(whole.stdout)["resumed"] == 0
+    for last, options, shards in ((6, [], 2), (3, ["--resume"], 3)):
+        killed = start(output, last, *options)
+        assert killed.returncode == -signal.SIGKILL
+        assert not output.exists()
+        assert len(list(folders.work_folder(output).glob("0*.npz"))) == shards
+    continued = json.loads(start(output, -1, "--resume").stdout)
+    assert continued["resumed"] == 6  # files of three shards, which were not embedded again
+    assert continued["unreadable"] == json.loads(whole.stdout)["unreadable"]
     assert (tmp_path / "whole.npz").read_bytes() == output.read_bytes()
-    assert shards or process.returncode == 0
+    assert not folders.work_folder(output).exists()
 
 
-@pytest.mark.skipif(
-    not (SHARED / "models" / "mobilefacenet.onnx").is_file(), reason="no FCLF_SHARED with a face network"
-)
-def test_a_real_network_tells_people_apart_on_real_pictures(tmp_path):
-    """AUC of pairs of the same person against pairs of two, on crops of 57 x 57 pixels."""
-    celeba, place = SHARED / "data" / "celeba", tmp_path / "pictures"
+def test_a_damaged_manifest_and_other_shards_are_refused(portraits, tmp_path, monkeypatch, capsys):
+    place, output = portraits[0], tmp_path / "out.npz"
+    work = folders.work_folder(output)
+    folders.embed_folder(place, open_encoder("portraits"), work)
+    monkeypatch.setattr(folders, "SHARD", 3)
+    assert run(place, output, "--resume") == 2
+    assert "was begun with other shard" in capsys.readouterr().err
+    (work / "manifest.json").write_text("{")
+    assert run(place, output, "--resume") == 2
+    assert "is damaged. Start anew with --overwrite" in capsys.readouterr().err
+    assert run(place, output, "--overwrite") == 0
+
+
+@pytest.mark.parametrize("option", ["--resume", "--overwrite"])
+def test_a_folder_of_somebody_else_is_never_removed(portraits, tmp_path, capsys, option):
+    output = tmp_path / "out.npz"
+    theirs = folders.work_folder(output) / "theirs.txt"
+    theirs.parent.mkdir()
+    theirs.write_text("precious")
+    assert run(portraits[0], output, option) == 2
+    assert "is there already and of something else" in capsys.readouterr().err
+    assert theirs.read_text() == "precious"
+
+
+def test_progress_is_told_batch_by_batch_and_knows_what_an_earlier_run_did(portraits, tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "SHARD", 4)
+    encoder, told = open_encoder("portraits"), []
+    folders.embed_folder(
+        portraits[0], encoder, tmp_path / "work", batch_size=3, on_pictures=lambda *told_: told.append(told_)
+    )
+    assert told == [(0, 0, 7), (3, 0, 7), (4, 0, 7), (7, 0, 7)]
+    (tmp_path / "work" / "000000.npz").unlink()
+    told.clear()
+    folders.embed_folder(
+        portraits[0], encoder, tmp_path / "work", batch_size=3, resume=True, on_pictures=lambda *t: told.append(t)
+    )
+    assert told == [(3, 3, 7), (6, 3, 7), (7, 3, 7)]
+
+
+class Fickle:
+    """Zero for black pictures, as a network that ends in a rectifier may give."""
+
+    dim, fingerprint = 2, "fickle"
+
+    def encode(self, pictures):
+        values = np.array([[np.asarray(picture).mean(), 0] for picture in pictures], np.float32).reshape(-1, 2)
+        return unit(values, "fickle")
+
+
+def test_a_picture_without_an_embedding_is_left_out_and_named(tmp_path):
+    for number, grey in enumerate((10, 0, 30)):
+        Image.new("RGB", (4, 4), (grey,) * 3).save(tmp_path / f"{number}.png")
+    found = folders.embed_folder(tmp_path, Fickle(), tmp_path / "work", batch_size=3)
+    assert found.ids.tolist() == ["0.png", "2.png"]
+    assert [(bad.name, bad.reason) for bad in found.unreadable] == [("1.png", "its embedding is zero or not finite")]
+    for number in (0, 2):
+        Image.new("RGB", (4, 4)).save(tmp_path / f"{number}.png")
+    with pytest.raises(NoDirection, match="3 of 3"):  # it is the network then
+        folders.embed_folder(tmp_path, Fickle(), tmp_path / "work2", batch_size=3)
+
+
+def test_a_name_that_is_no_text_is_left_out_and_said(portraits, tmp_path, capsys):
+    place, _ = portraits
+    try:
+        Path(os.fsdecode(os.fsencode(place) + b"/\xff.png")).write_bytes((place / "p3.png").read_bytes())
+    except OSError:
+        pytest.skip("this file system has no such names")
+    assert run(place, tmp_path / "out.parquet", "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["rows"] == PEOPLE
+    assert result["unreadable"] == [{"name": "\ufffd.png", "reason": "its name is not UTF-8; rename it"}]
+
+
+def test_a_real_network_tells_people_apart_on_real_pictures(shared, tmp_path):
+    """AUC of pairs of the same person against pairs of two, on the middle of the picture and on all of it."""
+    celeba, place = shared / "data" / "celeba", tmp_path / "pictures"
     place.mkdir()
-    for number in range(1, 801):
+    for number in range(1, 601):
         name = f"{number:06d}.jpg"
         (place / name).symlink_to((celeba / "img_align_celeba" / name).resolve())
-    network = f"onnx:{SHARED / 'models' / 'mobilefacenet.onnx'}"
-    options = ["--crop", "0.18,0.275,0.82,0.8", "--labels-from", str(celeba)]
-    output = tmp_path / "faces.npz"
-    assert main(["embed", "--images", str(place), "--encoder", network, "--output", str(output), *options]) == 0
-    data = EmbeddingSet.load(output)
-    assert data.embeddings.shape == (800, 128)
-    first, second = np.triu_indices(len(data), 1)
-    same = data.identities[first] == data.identities[second]
-    assert same.sum() > 20
-    assert roc_auc_score(same, np.einsum("nd,nd->n", data.embeddings[first], data.embeddings[second])) > 0.9
 
+    def auc(output, *crop):
+        network = f"onnx:{shared / 'models' / 'mobilefacenet.onnx'}"
+        options = ["--encoder", network, "--labels-from", str(celeba), "--output", str(output), *crop]
+        assert main(["embed", "--images", str(place), *options]) == 0
+        data = EmbeddingSet.load(output)
+        assert data.embeddings.shape == (600, 128)
+        first, second = np.triu_indices(len(data), 1)
+        same = data.identities[first] == data.identities[second]
+        assert same.sum() > 20
+        return roc_auc_score(same, np.einsum("nd,nd->n", data.embeddings[first], data.embeddings[second]))
 
-def test_another_encoders_embeddings_are_warned_of_though_the_width_fits(tmp_path, capsys):
-    data = planted(400, 8)[0]
-    mine, other = replace(data, encoder="onnx:1234"), replace(data, encoder="clip:5678")
-    model = train(mine, load_config("edit", ["model.start=shift"]), tmp_path / "run")
-    assert model.encoder == "onnx:1234"
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        model.edit(mine, {"Smiling": 1})
-        model.edit(data, {"Smiling": 1})  # nobody knows whose these are
-    with pytest.warns(EncoderWarning, match="made by clip:5678, but the checkpoint was trained on onnx:1234"):
-        model.edit(other, {"Smiling": 1})
-    for suffix in ("npz", "parquet"):
-        other.save(tmp_path / f"other.{suffix}")
-        assert EmbeddingSet.load(tmp_path / f"other.{suffix}").take(np.arange(3)).encoder == "clip:5678"
-    files = ["--checkpoint", str(tmp_path / "run"), "--embeddings", str(tmp_path / "other.npz")]
-    assert main(["edit", *files, "--set", "Smiling=1", "--output", str(tmp_path / "out.npz")]) == 0
-    error = capsys.readouterr().err
-    assert error.count("Warning: These embeddings were made by clip:5678") == 1
-    assert EmbeddingSet.load(tmp_path / "out.npz").encoder == "clip:5678"
+    middle = auc(tmp_path / "middle.npz", "--crop", "0.18,0.275,0.82,0.8")
+    assert middle > 0.9
+    assert middle > auc(tmp_path / "whole.npz") + 0.05

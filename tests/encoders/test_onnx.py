@@ -142,3 +142,52 @@ def test_a_picture_of_the_mean_has_no_direction(tmp_path):
 def test_other_names_are_refused_with_those_that_there_are(name):
     with pytest.raises(InputError, match="type clip:NAME or clip:FOLDER, onnx:FILE, or portraits"):
         open_encoder(name)
+
+
+def reducing(path, axes, keepdims):
+    """A network of (n, 3, 4, 4) that takes means over some axes."""
+    node = helper.make_node("ReduceMean", ["x", "axes"], ["y"], keepdims=keepdims)
+    graph = helper.make_graph(
+        [node],
+        "means",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 4, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [helper.make_tensor("axes", TensorProto.INT64, [len(axes)], axes)],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9), path)
+    return f"onnx:{path}"
+
+
+def test_an_output_that_is_not_one_vector_a_picture_is_refused(tmp_path):
+    pooled = open_encoder(reducing(tmp_path / "pooled.onnx", [2, 3], 1))  # (n, 3, 1, 1)
+    np.testing.assert_allclose(pooled.encode([picture()])[0], expected((255, 0, 51)), atol=1e-5)
+    for axes, shape in (([3], r"\(2, 3, 4\)"), ([0], r"\(3, 4, 4\)"), ([0, 1], r"\(4, 4\)"), ([1, 2, 3], r"\(2,\)")):
+        with pytest.raises(InputError, match=rf"gave shape {shape} for 2 pictures.*one vector a picture"):
+            open_encoder(reducing(tmp_path / "other.onnx", axes, 0))
+
+
+def test_weights_in_a_file_of_their_own_are_found_and_are_part_of_the_fingerprint(tmp_path, monkeypatch):
+    place = tmp_path / "model"
+    place.mkdir()
+    weights = onnx.numpy_helper.from_array(np.random.default_rng(0).normal(size=(48, 5)).astype(np.float32), "w")
+    graph = helper.make_graph(
+        [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("MatMul", ["f", "w"], ["y"])],
+        "linear",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 4, 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 5])],
+        [weights],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    onnx.save(model, tmp_path / "one.onnx")
+    onnx.save(model, place / "a.onnx", save_as_external_data=True, location="a.data", size_threshold=0)
+    monkeypatch.chdir(tmp_path)  # not where the weights lie
+    encoder = open_encoder(f"onnx:{place / 'a.onnx'}")
+    inside = open_encoder(f"onnx:{tmp_path / 'one.onnx'}")
+    np.testing.assert_array_equal(encoder.encode([picture()]), inside.encode([picture()]))
+    other = bytearray((place / "a.data").read_bytes())
+    other[1] ^= 1
+    (place / "a.data").write_bytes(other)
+    assert open_encoder(f"onnx:{place / 'a.onnx'}").fingerprint != encoder.fingerprint
+    (place / "a.data").unlink()
+    with pytest.raises(InputError, match=r"no ONNX network that can be run|there is no file"):
+        open_encoder(f"onnx:{place / 'a.onnx'}")

@@ -11,6 +11,8 @@ import typer
 
 from fclf import __version__
 from fclf.cli.ablate_command import ablate
+from fclf.cli.audit_command import audit
+from fclf.cli.augment_command import augment
 from fclf.cli.common import note
 from fclf.cli.compare_command import compare
 from fclf.cli.config_command import config_app
@@ -20,10 +22,13 @@ from fclf.cli.diagnose_command import diagnose
 from fclf.cli.edit_command import edit
 from fclf.cli.embed_command import embed
 from fclf.cli.evaluate_command import evaluate
+from fclf.cli.export_command import export
 from fclf.cli.flipbook_command import flipbook
 from fclf.cli.inspect_command import inspect
 from fclf.cli.portraits_command import portraits_app
 from fclf.cli.report_command import report
+from fclf.cli.search_command import search
+from fclf.cli.serve_command import serve
 from fclf.cli.train_command import train
 from fclf.errors import EncoderWarning, InputError, NonFiniteLossError, VerdictError
 
@@ -38,7 +43,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Learn attribute-conditioned flows over embeddings, edit with them, and see whether they collapse.",
 )
-for command in (embed, train, evaluate, report, compare, diagnose, edit, flipbook, demo, inspect, ablate):
+EVERYDAY = (embed, train, evaluate, report, compare, diagnose, edit, export, flipbook, search, audit, augment)
+for command in (*EVERYDAY, serve, demo, inspect, ablate):
     app.command()(command)
 app.add_typer(config_app, name="config")
 app.add_typer(portraits_app, name="portraits")
@@ -80,7 +86,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         app(args=arguments, prog_name="fclf")
     except SystemExit as stop:  # how typer ends, a usage error (2) and an interrupt (130) included
         if stop.code == INTERRUPTED:
-            note("Interrupted. Nothing is half-written; a training run that had begun continues with --resume.")
+            note("Interrupted. Nothing is half-written; training or embedding that had begun continues with --resume.")
         return stop.code if isinstance(stop.code, int) else 0
     except (InputError, OSError) as error:
         note(f"Error: {error}")

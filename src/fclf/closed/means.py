@@ -72,8 +72,8 @@ class LabelMeans:
         r"""Return $\Phi(y)$."""
         centred = y - self.centre
         products = centred[:, :, None] * (centred @ self.moderators.T)[:, None, :]
-        products = products.reshape(len(y), len(self.centre) * len(self.moderators))
-        return np.concatenate([np.ones((len(y), 1), centred.dtype), centred, products], axis=1)
+        products = products.reshape(-1, len(self.centre) * len(self.moderators))
+        return np.concatenate([np.ones_like(centred[:, :1]), centred, products], axis=1)
 
     def rest(self, z: Float64[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"]) -> Float64[np.ndarray, "n d"]:
         """What labels leave of embeddings, $z - m(y)$."""
@@ -97,7 +97,7 @@ class LabelMeans:
             spread: a further factor s of the distance to the mean.
         """
         before, after = self.features(y), self.features(target)
-        scale = np.asarray(spread) * np.exp((after - before) @ self.log_variance / 2)
+        scale = spread * np.exp((after - before) @ self.log_variance / 2)
         displacement: Float64[np.ndarray, "n d"] = (after - scale[:, None] * before) @ self.coefficients
         displacement += (scale - 1)[:, None] * z
         return displacement

@@ -85,9 +85,13 @@ class QuantileShift:
             for value in (0, 1):
                 rows = (y[:, k] == value) & (target[:, k] == 1 - value)
                 change[rows, k] = transport(logits[rows, k], samples[value], samples[1 - value]) - logits[rows, k]
+        return self._moved(z, change)
+
+    def _moved(self, z: Float64[np.ndarray, "n d"], change: Float64[np.ndarray, "n K"]) -> Float64[np.ndarray, "n d"]:
+        """Rows after these changes of their logits."""
         gains = self.weights @ self.effects.T
         amounts = change / np.diag(gains)
         if self.control:
-            held = np.linalg.lstsq(gains, change.T, rcond=None)[0].T
+            held = change @ np.linalg.pinv(gains).T
             amounts = (1 - self.control) * amounts + self.control * held
         return project(z + self.strength * amounts @ self.effects)

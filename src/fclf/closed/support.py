@@ -27,6 +27,8 @@ MAX_HELD_OUT = 5000
 """Distances that are kept."""
 FEW_HELD_OUT = 500
 """With fewer val rows, train rows are held out as well, a fold at a time: 99 are needed for a score below .01."""
+RESOLUTION = 1e-3
+"""To which they are rounded up: in full they would tell whoever has a row whether it was one of the held-out ones."""
 FOLDS = 5
 MIN_ROWS = 20
 """Fewest train rows that a covariance is estimated from."""
@@ -108,7 +110,8 @@ class Support:
         found = found[np.random.default_rng(seed).permutation(len(found))[:MAX_HELD_OUT]]
         deviation = np.maximum(found.std(axis=0), np.finfo(np.float32).eps)
         model = replace(model, centre=found.mean(axis=0), deviation=deviation)
-        return replace(model, held_out=np.sort(model._nonconformity(found)))
+        rounded = np.ceil(model._nonconformity(found) / RESOLUTION) * RESOLUTION
+        return replace(model, held_out=np.sort(rounded))
 
     @classmethod
     def _of(cls, z: Float[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"], seed: int) -> Support:

@@ -23,7 +23,7 @@ from fclf.files import existing_file
 
 __all__ = ["Block", "EmbeddingStream"]
 
-INDEX_ROWS = 1 << 17
+INDEX_ROWS = 1 << 14
 """Rows whose ids, people and splits are looked at together."""
 
 

@@ -9,18 +9,28 @@ from typing import Any, Protocol
 
 import numpy as np
 from jaxtyping import Float, Float32
+from numpy.typing import NDArray
 from PIL import Image
 
 from fclf.encoders.preparation import read_preparation
 from fclf.errors import InputError
 
-__all__ = ["Encoder", "EncoderFailure", "open_encoder", "optional_library", "unit"]
+__all__ = ["Encoder", "EncoderFailure", "NoDirection", "open_encoder", "optional_library", "unit"]
 
 KINDS = "clip:NAME or clip:FOLDER, onnx:FILE, or portraits"
 
 
 class EncoderFailure(InputError):
     """The network does not give embeddings of what it is given."""
+
+
+class NoDirection(EncoderFailure):
+    """Embeddings that are zero or not finite, of some pictures."""
+
+    def __init__(self, message: str, rows: NDArray[np.intp]) -> None:
+        super().__init__(message)
+        self.rows = rows
+        """Which of the pictures."""
 
 
 class Encoder(Protocol):
@@ -89,13 +99,14 @@ def unit(z: Float[np.ndarray, "n d"], name: str) -> Float32[np.ndarray, "n d"]:
     """Project what a network gave to the sphere.
 
     Raises:
-        EncoderFailure: for rows without a direction.
+        NoDirection: for rows without one.
     """
     norms = np.linalg.norm(z.astype(np.float64), axis=1, keepdims=True)
     lost = ~(np.isfinite(norms) & (norms > 0))
     if lost.any():
-        raise EncoderFailure(
+        raise NoDirection(
             f"{name} gave {int(lost.sum())} of {len(z)} embeddings that are zero or not finite, so they have no "
-            "direction. Check the weights, and mean and deviation of its input."
+            "direction. Check the weights, and mean and deviation of its input.",
+            np.flatnonzero(lost),
         )
     return (z / norms).astype(np.float32)

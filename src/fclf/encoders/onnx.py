@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
+from numpy.typing import NDArray
 from PIL import Image
 
 from fclf.encoders.encoder import EncoderFailure, optional_library, unit
@@ -47,7 +48,8 @@ class OnnxEncoder:
         options.intra_op_num_threads = threads
         options.log_severity_level = 3
         try:
-            session = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+            # By path and not by content: weights in files of their own are looked for beside the network.
+            session = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's errors share no class but this
             raise InputError(f"{path} is no ONNX network that can be run: {str(error).splitlines()[0]}") from error
         inputs = session.get_inputs()
@@ -61,10 +63,11 @@ class OnnxEncoder:
         first = _channels_first(path, shape, preparation)
         size = _size(path, shape[2:] if first else shape[1:3], preparation)
         batch = shape[0] if isinstance(shape[0], int) and shape[0] > 0 else None
+        others = [part.read_bytes() for part in _weight_files(path)]
         key = f"{preparation.model_dump_json(exclude={'size', 'layout'})} {size} {first}"
-        fingerprint = f"onnx:{digest(content, key.encode())[:16]}"
+        fingerprint = f"onnx:{digest(content, *others, key.encode())[:16]}"
         encoder = cls(session, path, preparation, size, first, batch, 0, fingerprint)
-        probe = encoder._run([Image.new("RGB", size, (90, 120, 150))])
+        probe = encoder._run([Image.new("RGB", size, colour) for colour in ((90, 120, 150), (200, 60, 30))])
         return cls(session, path, preparation, size, first, batch, probe.shape[1], fingerprint)
 
     def encode(self, pictures: Sequence[Image.Image]) -> Float32[np.ndarray, "n d"]:
@@ -87,8 +90,38 @@ class OnnxEncoder:
             except Exception as error:  # as above
                 text = str(error).splitlines()[0]
                 raise EncoderFailure(f"{self.path} cannot be run on pictures of {self.size}: {text}") from error
-            parts.append(np.asarray(found, dtype=np.float32).reshape(at_once, -1))
+            parts.append(self._vectors(np.asarray(found, dtype=np.float32), at_once))
         return np.concatenate(parts)[: len(pictures)]
+
+    def _vectors(self, found: NDArray[np.float32], count: int) -> Float32[np.ndarray, "n d"]:
+        """The output as one vector a picture; axes of length 1 after it, as pooling leaves them, are dropped."""
+        flat = found.reshape(found.shape[:2]) if found.ndim > 2 and found.size == np.prod(found.shape[:2]) else found
+        if flat.ndim != 2 or len(flat) != count or flat.shape[1] < 2:
+            outputs = ", ".join(f"{output.name} {output.shape}" for output in self.session.get_outputs())
+            raise EncoderFailure(
+                f"{self.path} gave shape {found.shape} for {count} pictures; of its first output one vector a picture, "
+                f"({count}, d), was expected. It has {outputs}. Export the network with the embedding first."
+            )
+        return flat
+
+
+def _weight_files(path: Path) -> list[Path]:
+    """Files beside a network that hold its weights, which large networks have; sorted."""
+    onnx = optional_library("onnx", "onnx")
+    names: set[str] = set()
+
+    def look(graph: Any) -> None:
+        tensors = list(graph.initializer)
+        for node in graph.node:
+            for attribute in node.attribute:
+                tensors += [attribute.t, *attribute.tensors]
+                for inner in (attribute.g, *attribute.graphs):
+                    look(inner)
+        for tensor in tensors:
+            names.update(entry.value for entry in tensor.external_data if entry.key == "location")
+
+    look(onnx.load(path, load_external_data=False).graph)
+    return [existing_file(path.parent / name, "Weights of the ONNX network") for name in sorted(names)]
 
 
 def _channels_first(path: Path, shape: Sequence[Any], preparation: Preparation) -> bool:
