@@ -128,7 +128,7 @@ def test_torchrun_trains_the_weights_of_one_process_and_the_first_alone_writes(r
 
 
 def test_a_killed_worker_starts_the_job_again_from_the_last_checkpoint(rows, tmp_path):
-    epochs = ["--set", "training.num_epochs=40", "--output-dir", str(tmp_path / "run")]
+    epochs = ["--set", "training.num_epochs=15", "--output-dir", str(tmp_path / "run")]
     running = torchrun(rows, *epochs, restarts=1)
     log = tmp_path / "run" / "logs" / "metrics.jsonl"
     while not (log.is_file() and len(log.read_text().splitlines()) > 2) and running.poll() is None:
@@ -138,8 +138,8 @@ def test_a_killed_worker_starts_the_job_again_from_the_last_checkpoint(rows, tmp
     _, err = running.communicate()
     assert running.returncode == 0, err
     record = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert (record["state"], record["epochs"]) == ("finished", 40)
-    whole = torchrun(rows, "--set", "training.num_epochs=40", "--output-dir", str(tmp_path / "whole"))
+    assert (record["state"], record["epochs"]) == ("finished", 15)
+    whole = torchrun(rows, "--set", "training.num_epochs=15", "--output-dir", str(tmp_path / "whole"))
     whole.communicate()
     assert whole.returncode == 0
     for name, weight in Checkpoint.load(tmp_path / "whole").weights.items():
