@@ -410,5 +410,4 @@ def test_memory_does_not_grow_with_the_rows(runs, many, tmp_path):
         )
         peaks.append(int(done.stdout) / 1024)
         assert parquet.read_metadata(tmp_path / "out.parquet").num_rows == 5000 * times
-    print(peaks)
     assert peaks[1] - peaks[0] < 15, peaks
