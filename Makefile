@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo ci-deps test lint bench ablation clean
+.PHONY: install demo ci-deps test lint docs bench ablation clean
 
 install: $(STAMP)
 
@@ -31,6 +31,10 @@ lint: install
 test: lint
 	$(BIN)/pytest -n 2 --dist loadfile
 
+# The documentation, in site/; a warning is an error. The variable silences an advertisement of the theme's.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
 # Speed against the reference's loops and the machine's bounds, under ten minutes; leave the machine alone meanwhile.
 bench: install
 	$(BIN)/python -m benchmarks.speed --output results/bench.json
@@ -43,4 +47,4 @@ ablation: install
 	$(BIN)/python benchmarks/readme.py results/ablation/centred results/ablation/cone
 
 clean:
-	rm -rf .venv results build dist
+	rm -rf .venv results build dist site

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from fclf.checkpoint import Checkpoint
+from fclf.closed.support import Support
 from fclf.config import Config, parse_config
 from fclf.data.embeddings import EmbeddingSet
 from fclf.errors import InputError
@@ -226,3 +227,17 @@ def test_shared_rows_are_counted_by_content_where_ids_are_missing(which):
     named = {"ids": np.array(list("vwxyz")), "has_ids": True} if which == "model" else {}
     assert model.shared_rows(replace(mixed, **named)) == 2
     assert model.shared_rows(replace(new, **named)) == 0
+
+
+def test_where_real_rows_are_is_kept_and_older_files_have_none(tmp_path):
+    data = rows(n=300)
+    support = Support.fit(data.embeddings, data.attributes, data.embeddings[:50], data.attributes[:50])
+    checkpoint(support=support).save(tmp_path / "model.pt")
+    again = Checkpoint.load(tmp_path / "model.pt").support
+    assert (again.score(data.embeddings, data.attributes) == support.score(data.embeddings, data.attributes)).all()
+    assert Checkpoint.load(stored(tmp_path, support=...)).support is None
+
+
+def test_a_support_that_is_not_whole_is_refused(tmp_path):
+    with pytest.raises(InputError, match="do not fit together"):
+        Checkpoint.load(stored(tmp_path, support={"Support.sphere": torch.tensor(1.0)}))

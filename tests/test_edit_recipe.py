@@ -20,7 +20,7 @@ from fclf.evaluation.selection import Choice
 from fclf.field import ChangeField, ChangeResidual
 from fclf.train import train
 
-fit_module = sys.modules["fclf.fit"]
+fit_module = sys.modules["fclf.fitting"]
 
 
 @pytest.fixture(scope="module")

@@ -160,15 +160,30 @@ def test_checkpoint_names_exactly_the_rows_that_were_read(tmp_path):
     assert made.shared_rows(data().part("val")) == len(data().part("val"))
 
 
-def test_rows_without_a_label_are_left_out(tmp_path):
+def test_rows_without_any_label_are_left_out(tmp_path):
     labels = data().attributes.copy()
-    labels[:40, 0] = -1
+    labels[:40] = -1
     known = (labels != -1).all(axis=1)
     settings = config(num_epochs=1)
     some = train(tmp_path / "a", replace(data(), attributes=labels), settings)
     fewer = train(tmp_path / "b", data().take(known), settings)
     assert_same_bits(some, fewer)
     assert some.seen_ids == fewer.seen_ids
+
+
+@pytest.mark.parametrize("recipe", ["fclf_config", "soft_positives", "before"])
+def test_rows_with_an_unknown_label_train_and_what_is_unknown_does_not(tmp_path, recipe):
+    """Whatever stands in the place of an unknown label, it is not read: not even by the classifier."""
+    labels = data().attributes.copy()
+    rows = np.flatnonzero(np.isin(data().split, ("train", "val")))[::3]
+    labels[rows, 0] = -1
+    settings = load_config(recipe, ["training.num_epochs=1", "model.hidden_dim=16", "training.batch_size=16"])
+    settings = settings.model_copy(update={"data": settings.data.model_copy(update={"attributes": None})})
+    some = train(tmp_path / "a", replace(data(), attributes=labels), settings)
+    full = train(tmp_path / "b", data(), settings)
+    assert set(data().ids[rows].tolist()) <= set(some.seen_ids)
+    assert any(not torch.equal(some.weights[name], full.weights[name]) for name in full.weights)
+    assert all(np.isfinite(value) for record in some.history for value in record.values())
 
 
 def test_attributes_are_chosen_by_name(tmp_path):

@@ -153,7 +153,7 @@ def chosen(data, tmp_path_factory):
 
 
 def test_a_choice_is_taken_over_and_fitted_anew(data, chosen, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["fclf.fit"], "choose", lambda *_, **__: pytest.fail("nothing is to be chosen"))
+    monkeypatch.setattr(sys.modules["fclf.fitting"], "choose", lambda *_, **__: pytest.fail("nothing is to be chosen"))
     with pytest.raises(pytest.fail.Exception):
         train(data, load_config("edit"), tmp_path / "cold")
     other = planted(900, 12, seed=1)[0]

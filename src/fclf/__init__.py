@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fclf.checkpoint import Checkpoint
     from fclf.config import Config, load_config
     from fclf.data.embeddings import EmbeddingSet
+    from fclf.editor import Editor, fit, load
     from fclf.errors import InputError, NonFiniteLossError
     from fclf.evaluation import Report, evaluate
     from fclf.field import TargetField
@@ -22,6 +23,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Checkpoint": "fclf.checkpoint",
     "Config": "fclf.config",
+    "Editor": "fclf.editor",
     "EmbeddingSet": "fclf.data.embeddings",
     "Flow": "fclf.flow",
     "InputError": "fclf.errors",
@@ -30,12 +32,15 @@ _HOMES = {
     "TargetField": "fclf.field",
     "Trajectory": "fclf.flow",
     "evaluate": "fclf.evaluation",
+    "fit": "fclf.editor",
+    "load": "fclf.editor",
     "load_config": "fclf.config",
 }
 
 __all__ = [
     "Checkpoint",
     "Config",
+    "Editor",
     "EmbeddingSet",
     "Flow",
     "InputError",
@@ -45,6 +50,8 @@ __all__ = [
     "Trajectory",
     "__version__",
     "evaluate",
+    "fit",
+    "load",
     "load_config",
 ]
 

@@ -150,7 +150,7 @@ def ablate(
         NonFiniteLossError: if a training's loss stops being a number.
     """
     data = data.with_split(seed)
-    parts = {name: data.part(name).labelled() for name in ("train", "val", "judge", "test")}
+    parts = {name: data.part(name).fully_labelled() for name in ("train", "val", "judge", "test")}
     if len(parts["test"]) < MIN_ROWS:
         raise InputError(f"{len(parts['test'])} test rows are too few to measure; at least {MIN_ROWS} are needed.")
     _check_apart(parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -12,21 +13,23 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Int8
+from jaxtyping import Float, Float64, Int8
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fclf.closed.probe import LinearClassifier
-from fclf.closed.state import from_arrays, to_arrays
+from fclf.closed.state import from_arrays, support_from_arrays, to_arrays
+from fclf.closed.support import Support
 from fclf.closed.transport import ConditionalTransport
 from fclf.config import ChangeModelConfig, Config, parse_config
-from fclf.data.checks import UNKNOWN
 from fclf.data.embeddings import EmbeddingSet, attribute_positions
 from fclf.data.formats.tensors import load_plain
 from fclf.data.targets import Assigned, check_known, edit_targets, own_labels
-from fclf.errors import InputError
+from fclf.errors import EncoderWarning, InputError
 from fclf.field import ChangeField, ChangeResidual, SharedPass, TargetField
 from fclf.files import atomic_write
 from fclf.flow import Flow, VectorField
+from fclf.labels import UNKNOWN, ExclusiveGroup
 
 __all__ = ["Checkpoint", "change_weights"]
 
@@ -58,6 +61,10 @@ class Checkpoint:
     """What was taken over from which earlier run (`fclf.warm_start`)."""
     classifier: dict[str, Tensor] = field(default_factory=dict)
     """Arrays of a `LinearClassifier` of the train rows, for rows without labels."""
+    encoder: str | None = None
+    """Fingerprint of the network that made the embeddings; None where their file did not say."""
+    support: Support | None = None
+    """Where real rows are, from the train and val rows; absent in checkpoints of before, and with very few rows."""
     choice: dict[str, Any] = field(default_factory=dict)
     """What was chosen on the val rows, and why (`fclf.evaluation.selection`)."""
     strength: float = 1.0
@@ -122,15 +129,33 @@ class Checkpoint:
 
     def matching(self, data: EmbeddingSet) -> EmbeddingSet:
         """Choose this model's attributes in `data` by name; `InputError` if the width or a name does not fit."""
-        self.check_width(data)
-        return data.select(self.attribute_names)
+        self.check_rows(data)
+        return data.select(self.attribute_names).with_exclusive(
+            (group.attributes, group.always) for group in self.config.data.exclusive
+        )
 
-    def check_width(self, data: EmbeddingSet) -> None:
-        """Refuse embeddings of another width."""
+    @property
+    def exclusive(self) -> tuple[ExclusiveGroup, ...]:
+        """Attributes that exclude each other, by their columns."""
+        groups = self.config.data.exclusive
+        return tuple(
+            ExclusiveGroup(tuple(attribute_positions(group.attributes, self.attribute_names)), bool(group.always))
+            for group in groups
+        )
+
+    def check_rows(self, data: EmbeddingSet) -> None:
+        """Refuse embeddings of another width, and warn (`EncoderWarning`) of those of another encoder."""
         if data.dim != self.dim:
             raise InputError(
                 f"The checkpoint was trained on embeddings of width {self.dim}, but these have width {data.dim}. "
                 "Use embeddings of the encoder it was trained with."
+            )
+        if self.encoder is not None and data.encoder is not None and self.encoder != data.encoder:
+            warnings.warn(
+                f"These embeddings were made by {data.encoder}, but the checkpoint was trained on {self.encoder}. "
+                "The width fits, but edits mean nothing; embed the pictures with that encoder.",
+                EncoderWarning,
+                stacklevel=2,
             )
 
     def shared_rows(self, rows: EmbeddingSet) -> int:
@@ -185,12 +210,24 @@ class Checkpoint:
         Raises:
             InputError: for unknown or contradictory attributes, missing labels, another width.
         """
-        assign = dict(assign or {})
+        own = own_labels(data, self.attribute_names)
+        targets = edit_targets(own, self.attribute_names, dict(assign or {}), flip, self.exclusive)
+        return self.carry(data, targets, strength=strength, device=device, precision=precision)
+
+    def carry(
+        self,
+        data: EmbeddingSet,
+        targets: Int8[np.ndarray, "n K"],
+        *,
+        strength: float = 1.0,
+        device: str | torch.device = "cpu",
+        precision: Precision = "float32",
+    ) -> EmbeddingSet:
+        """As `edit`, with a target for every row: 0 or 1 for each of the model's attributes."""
         if not 0 <= strength < math.inf:
             raise InputError(f"The strength of an edit must be a number of 0 or more, but {strength} came.")
-        self.check_width(data)
+        self.check_rows(data)
         own = own_labels(data, self.attribute_names)
-        targets = edit_targets(own, self.attribute_names, assign, flip)
         changes = isinstance(self.config.model, ChangeModelConfig)
         if changes:
             check_known(own, self.attribute_names, "This checkpoint's field looks at what changes")
@@ -207,9 +244,9 @@ class Checkpoint:
                 f"{int(lost.sum())} of {len(ends)} edits end outside the unit sphere: a strength of {strength:g} is "
                 "too much for this flow. Lower --strength."
             )
-        return self._with_labels(replace(data, embeddings=ends), targets)
+        return self.with_labels(replace(data, embeddings=ends), targets)
 
-    def _with_labels(self, data: EmbeddingSet, labels: Int8[np.ndarray, "n K"]) -> EmbeddingSet:
+    def with_labels(self, data: EmbeddingSet, labels: Int8[np.ndarray, "n K"]) -> EmbeddingSet:
         """`data` with these labels of the model's attributes; other attributes stay."""
         if data.attributes is None:
             return replace(data, attributes=labels, attribute_names=self.attribute_names)
@@ -221,20 +258,24 @@ class Checkpoint:
 
     def infer(self, data: EmbeddingSet) -> tuple[EmbeddingSet, int]:
         """Fill in labels that are not known by the checkpoint's classifier, and count the rows that needed it."""
-        self.check_width(data)
+        self.check_rows(data)
         labels = own_labels(data, self.attribute_names)
         unknown = labels == UNKNOWN
-        if unknown.any() and not self.classifier:
-            raise InputError("This checkpoint holds no classifier, so labels cannot be inferred; add them to the file.")
         if not unknown.any():
             return data, 0
-        classifier = LinearClassifier(**{name: value.numpy() for name, value in self.classifier.items()})
-        found = (classifier.logits(data.embeddings.astype(np.float64)) > 0).astype(np.int8)
-        return self._with_labels(data, np.where(unknown, found, labels)), int(unknown.any(axis=1).sum())
+        found = (self.logits(data.embeddings) > 0).astype(np.int8)
+        return self.with_labels(data, np.where(unknown, found, labels)), int(unknown.any(axis=1).sum())
 
-    def save(self, path: Path) -> None:
-        """Write the checkpoint; the file is whole or absent."""
-        content = {
+    def logits(self, z: Float[np.ndarray, "n d"]) -> Float64[np.ndarray, "n K"]:
+        """What the checkpoint's classifier says of rows: log odds of each attribute, were both values as frequent."""
+        if not self.classifier:
+            raise InputError("This checkpoint holds no classifier, so labels cannot be inferred; add them to the file.")
+        classifier = LinearClassifier(**{name: value.numpy() for name, value in self.classifier.items()})
+        return classifier.logits(z.astype(np.float64))
+
+    def content(self) -> dict[str, Any]:
+        """Everything as tensors and plain values, by name, from which `from_content` makes it again."""
+        return {
             "format": FORMAT,
             "config": self.config.model_dump(mode="json"),
             "attribute_names": list(self.attribute_names),
@@ -248,13 +289,18 @@ class Checkpoint:
             "seen_before": [[list(digests), list(numbers)] for digests, numbers in self.seen_before],
             "warm_start": self.warm_start,
             "classifier": self.classifier,
+            "encoder": self.encoder,
+            "support": {} if self.support is None else _tensors(to_arrays(self.support)),
             "choice": self.choice,
             "strength": self.strength,
             "history": self.history,
             "training_state": self.training_state,
         }
+
+    def save(self, path: Path) -> None:
+        """Write the checkpoint; the file is whole or absent."""
         buffer = io.BytesIO()  # torch reports a full disk as an error of its own; written here, it is an OSError
-        torch.save(content, buffer)
+        torch.save(self.content(), buffer)
         with atomic_write(path) as file:
             file.write(buffer.getbuffer())
 
@@ -275,6 +321,11 @@ class Checkpoint:
                 f"{path} is not a checkpoint that can be loaded safely ({type(error).__name__}): it is damaged, or "
                 "holds more than tensors and plain values. Train again, or name another file."
             ) from error
+        return cls.from_content(content, path)
+
+    @classmethod
+    def from_content(cls, content: Any, path: Path) -> Checkpoint:
+        """Make a checkpoint of what a file at `path` held; `InputError` where it is not one."""
         found = content.get("format") if isinstance(content, dict) else None
         if not isinstance(found, int) or found != FORMAT:
             came = found if isinstance(found, int) else "none"
@@ -293,6 +344,8 @@ class Checkpoint:
                 seen_before=tuple((tuple(digests), tuple(who)) for digests, who in content.get("seen_before", ())),
                 warm_start=dict(content.get("warm_start", {})),
                 classifier=dict(content["classifier"]),
+                encoder=content.get("encoder"),
+                support=_support(content.get("support", {})),
                 choice=dict(content["choice"]),
                 strength=float(content["strength"]),
                 history=list(content["history"]),
@@ -310,11 +363,19 @@ RESIDUAL = "residual."
 
 def change_weights(field: ChangeField) -> dict[str, Tensor]:
     """Weights of a field on the change: its start, and where it has one the residual and how much of it is used."""
-    weights = {name: torch.from_numpy(np.array(a)) for name, a in to_arrays(field.start).items()}
+    weights = _tensors(to_arrays(field.start))
     if field.residual is not None:
         weights |= {f"{RESIDUAL}{name}": value.clone() for name, value in field.residual.state_dict().items()}
         weights[f"{RESIDUAL}amount"] = torch.tensor(field.amount, dtype=torch.float64)
     return weights
+
+
+def _tensors(arrays: Mapping[str, NDArray[np.float64]]) -> dict[str, Tensor]:
+    return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
+
+
+def _support(tensors: Mapping[str, Tensor]) -> Support | None:
+    return support_from_arrays({name: tensor.numpy() for name, tensor in tensors.items()}) if tensors else None
 
 
 def _change_field(weights: Mapping[str, Tensor], settings: ChangeModelConfig, num_attributes: int) -> ChangeField:

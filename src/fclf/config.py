@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
@@ -30,6 +30,7 @@ from fclf.errors import InputError
 __all__ = [
     "ChangeModelConfig",
     "Config",
+    "ExclusiveConfig",
     "InferenceConfig",
     "LossConfig",
     "ModelConfig",
@@ -45,16 +46,47 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
 
 
+def _names(value: Any) -> Any:
+    """Names between commas, as a command line writes them."""
+    return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+
+
+class ExclusiveConfig(Section):
+    """Attributes of which a row has one at most."""
+
+    attributes: Annotated[tuple[str, ...], Field(min_length=2)]
+    always: bool | None = None
+    """Whether a row always has one of them; found on the train rows if absent."""
+
+
 class DataConfig(Section):
     """Which attributes are learned and how rows are split."""
 
     attributes: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     """Names of the attributes, in order; all of the file's if absent."""
 
+    exclusive: tuple[ExclusiveConfig, ...] = ()
+    """Groups of attributes that exclude each other; in short, a list of lists of names."""
+
     @field_validator("attributes", mode="before")
     @classmethod
     def _names_between_commas(cls, value: Any) -> Any:
-        return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+        return _names(value)
+
+    @field_validator("exclusive", mode="before")
+    @classmethod
+    def _groups_of_names(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            return value
+        return [{"attributes": _names(group)} if isinstance(group, str | list | tuple) else group for group in value]
+
+    @model_validator(mode="after")
+    def _one_group_each(self) -> Self:
+        names = [name for group in self.exclusive for name in group.attributes]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"exclusive: {', '.join(twice)} stands in more than one place; a choice is one group.")
+        return self
 
     split_seed: NonNegativeInt = 0
     """Seed of the split for a file that has no `split` column."""

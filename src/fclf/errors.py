@@ -5,6 +5,10 @@ class InputError(ValueError):
     """Input that cannot be used: the message says what came, why it is wrong and what to type (exit code 2)."""
 
 
+class EncoderWarning(UserWarning):
+    """Embeddings come from another network than those that a model was trained on."""
+
+
 class NonFiniteLossError(ArithmeticError):
     """Training met a loss that is not a finite number (exit code 3)."""
 

@@ -16,6 +16,7 @@ from fclf import sphere
 from fclf.closed.linear import ClosedForm
 from fclf.closed.state import from_arrays, to_arrays
 from fclf.forward_mode import norm_relu
+from fclf.labels import UNKNOWN
 
 __all__ = ["ChangeField", "ChangeResidual", "SharedPass", "TargetField"]
 
@@ -33,7 +34,8 @@ class TargetField(nn.Module):
 
     An MLP on $[z, y]$ of widths d+K, h, h, h, d: LayerNorm and ReLU after the first two layers, ReLU after the
     third. The last layer starts at $\mathcal N(0, 0.01^2)$ with zero bias, so that the flow starts near the
-    identity. Its velocity is *not* tangent to the sphere; the flow projects.
+    identity. Its velocity is *not* tangent to the sphere; the flow projects. An attribute that is unknown comes in as
+    one half, between no and yes.
 
     Args:
         dim: width d of the embeddings.
@@ -67,7 +69,7 @@ class TargetField(nn.Module):
 
     def forward(self, z: Float[Tensor, "n d"], y: Float[Tensor, "n K"]) -> Float[Tensor, "n d"]:
         """Velocity at `z` toward the attributes `y`, in embedding units per unit of flow time."""
-        velocity: Tensor = self.last(self.layers(torch.cat([z, y], dim=-1)))
+        velocity: Tensor = self.last(self.layers(_conditioned(z, y)))
         return velocity
 
     def with_products(
@@ -84,13 +86,17 @@ class TargetField(nn.Module):
         """
         first, second, third = (layer for layer in self.layers if isinstance(layer, nn.Linear))
         norms = [layer for layer in self.layers if isinstance(layer, nn.LayerNorm)]
-        value = first(torch.cat([z, y], dim=-1))
+        value = first(_conditioned(z, y))
         along = functional.linear(directions, first.weight[:, : z.shape[-1]])
         value, along = norm_relu(value, along, norms[0])
         value, along = norm_relu(second(value), functional.linear(along, second.weight), norms[1])
         value = functional.relu(third(value))
         along = functional.linear(along, third.weight) * value[: directions.shape[1]].detach().sign()
         return self.last(value), functional.linear(along, self.last.weight)
+
+
+def _conditioned(z: Float[Tensor, "n d"], y: Float[Tensor, "n K"]) -> Float[Tensor, "n d+K"]:
+    return torch.cat([z, torch.where(y == UNKNOWN, 0.5, y)], dim=-1)
 
 
 class SharedPass:

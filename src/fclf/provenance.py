@@ -11,10 +11,13 @@ import torch
 from torch import Tensor
 
 from fclf.checkpoint import Checkpoint
+from fclf.closed.missing import completed
 from fclf.closed.probe import FINE_PENALTY, LinearClassifier
+from fclf.closed.support import Support
 from fclf.config import Config, changes
 from fclf.data.embeddings import EmbeddingSet
 from fclf.errors import InputError
+from fclf.labels import UNKNOWN
 from fclf.run_folder import RunFolder
 from fclf.warm_start import WarmStart
 
@@ -23,7 +26,7 @@ __all__ = ["Provenance"]
 
 @dataclass(frozen=True)
 class Provenance:
-    """The rows that training reads: their names, content and people, and a classifier of their labels."""
+    """The rows that training reads: their names, content and people, a classifier of their labels, their support."""
 
     names: tuple[str, ...]
     dim: int
@@ -31,7 +34,9 @@ class Provenance:
     ids: tuple[str, ...]
     digests: tuple[str, ...]
     identities: tuple[int, ...]
+    encoder: str | None
     classifier: dict[str, Tensor]
+    support: Support | None
     rows: dict[str, int]
     seen_before: tuple[tuple[tuple[str, ...], tuple[int, ...]], ...] = ()
     """As of a checkpoint."""
@@ -40,10 +45,13 @@ class Provenance:
 
     @classmethod
     def of(cls, data: EmbeddingSet, train_rows: EmbeddingSet, val_rows: EmbeddingSet) -> Provenance:
-        """Read it off the rows, and fit the classifier on the train rows."""
+        """Read it off the rows, and fit classifier and support on the train rows."""
         both = (train_rows, val_rows)
+        (z, y), (val_z, val_y) = ((rows.embeddings, np.asarray(rows.attributes)) for rows in both)
         people = [rows.identities for rows in both if rows.identities is not None]
-        classifier = LinearClassifier.fit(train_rows.embeddings, np.asarray(train_rows.attributes), FINE_PENALTY)
+        classifier = LinearClassifier.fit(z, y, FINE_PENALTY)
+        if (val_y == UNKNOWN).any():
+            val_y = np.where(val_y == UNKNOWN, classifier.logits(val_z.astype(np.float64)) > 0, val_y).astype(np.int8)
         return cls(
             names=train_rows.attribute_names,
             dim=train_rows.dim,
@@ -51,10 +59,12 @@ class Provenance:
             ids=tuple(i for rows in both if rows.has_ids for i in rows.ids.tolist()),
             digests=tuple(d for rows in both for d in rows.row_digests()),
             identities=tuple(np.unique(np.concatenate(people)).tolist()) if people else (),
+            encoder=data.encoder,
             classifier={
                 "weights": torch.from_numpy(classifier.weights),
                 "offsets": torch.from_numpy(classifier.offsets),
             },
+            support=Support.fit(z, completed(z, y), val_z, val_y, train_rows.identities),
             rows={"train": len(train_rows), "val": len(val_rows)},
         )
 
@@ -103,7 +113,9 @@ class Provenance:
             seen_identities=self.identities,
             seen_before=self.seen_before,
             warm_start=self.warm_start,
+            encoder=self.encoder,
             classifier=self.classifier,
+            support=self.support,
             **what,
         )
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fclf.closed.linear import ClosedForm
+from fclf.closed.missing import completed
 from fclf.closed.probe import FINE_PENALTY, LinearClassifier
 from fclf.closed.quantile import PENALTY
 from fclf.config import ChangeModelConfig, InferenceConfig
@@ -97,7 +98,9 @@ def learn_residual(
         NonFiniteLossError: if the loss is not a number any more.
     """
     rng = np.random.default_rng(seed)
-    rows, labels, probes = _tensor(z), _tensor(y), _Probes.fit(z, y)
+    rows, probes = _tensor(z), _Probes.fit(z, y)
+    y = completed(z, y, seed)
+    labels = _tensor(y)
     spread = float(z.std(axis=0).mean())
     sigma = float(np.sqrt(z.var(axis=0).sum()))
     k = y.shape[1]

@@ -1,4 +1,4 @@
-"""The only training loop, of the reference's field; a field on the change is fitted in `fclf.fit`."""
+"""The only training loop, of the reference's field; a field on the change is fitted in `fclf.fitting`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import math
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from fclf.checkpoint import Checkpoint
@@ -20,8 +21,9 @@ from fclf.data.targets import combination_codes, flip_attributes
 from fclf.errors import InputError, NonFiniteLossError, VerdictError
 from fclf.evaluation.calibration import SilhouetteCalibration
 from fclf.field import SharedPass, TargetField
-from fclf.fit import EpochCallback, fit_edit
+from fclf.fitting import EpochCallback, fit_edit
 from fclf.flow import step
+from fclf.labels import UNKNOWN, ExclusiveGroup
 from fclf.losses.objective import Losses, Objective, Rollout, numbers
 from fclf.provenance import Provenance
 from fclf.run_folder import RunFolder
@@ -40,12 +42,25 @@ class _Rows:
 
     z: Float[Tensor, "n d"]
     y: Float[Tensor, "n K"]
+    """0, 1 or `UNKNOWN`."""
+    exclusive: tuple[ExclusiveGroup, ...] = ()
+
+    @cached_property
+    def complete(self) -> Bool[Tensor, " n"] | None:
+        """Rows whose labels are all known; None where all are."""
+        known = (self.y != UNKNOWN).all(dim=1)
+        return None if known.all() else known
+
+    def completed(self) -> tuple[Tensor, Tensor]:
+        """Embeddings and labels of the rows whose labels are all known."""
+        return (self.z, self.y) if self.complete is None else (self.z[self.complete], self.y[self.complete])
 
     @classmethod
     def of(cls, data: EmbeddingSet, device: torch.device) -> _Rows:
         return cls(
             torch.from_numpy(data.embeddings).to(device),
             torch.from_numpy(np.asarray(data.attributes)).to(device, torch.float32),
+            data.exclusive,
         )
 
     def batches(self, order: Tensor, size: int) -> list[Tensor]:
@@ -109,7 +124,13 @@ def train(
         raise InputError("--stop-on needs evaluations: --set training.evaluate_every=1 makes one after every epoch.")
     if config.data.attributes is not None:
         data = data.select(config.data.attributes)
-    config = config.model_copy(update={"data": config.data.model_copy(update={"attributes": data.attribute_names})})
+    data = data.with_exclusive((group.attributes, group.always) for group in config.data.exclusive)
+    settled = tuple(
+        group.model_copy(update={"always": found.always})
+        for group, found in zip(config.data.exclusive, data.exclusive, strict=True)
+    )
+    learned = config.data.model_copy(update={"attributes": data.attribute_names, "exclusive": settled})
+    config = config.model_copy(update={"data": learned})
     if config.model.embedding_dim not in (None, data.dim):
         raise InputError(
             f"model.embedding_dim is {config.model.embedding_dim}, but the embeddings have width {data.dim}. Leave the "
@@ -145,7 +166,9 @@ def train(
     else:
         folder.clear(overwrite)
         run.begin()
-    watch = monitor(train_rows, val_rows) if monitor is not None and config.training.evaluate_every else None
+    watch = None
+    if monitor is not None and config.training.evaluate_every:
+        watch = monitor(train_rows.fully_labelled(), val_rows.fully_labelled())
     return run.fit(on_epoch, watch, stop_on)
 
 
@@ -166,12 +189,12 @@ class _Run:
         self.train_rows, self.val_rows = (_Rows.of(rows, device) for rows in (train_rows, val_rows))
         settings = config.training
         self.field = TargetField(seen.dim, len(seen.names), hidden_dim=model.hidden_dim, seed=settings.seed).to(device)
-        self.objective = Objective(config.loss, (self.train_rows.z, self.train_rows.y))
+        self.objective = Objective(config.loss, self.train_rows.completed())
         self.optimizer = torch.optim.Adam(self.field.parameters(), lr=settings.learning_rate, fused=True)
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.history: list[dict[str, float]] = []
         silhouette = config.inference.silhouette_by_target
-        self.calibration = None if silhouette is None else SilhouetteCalibration(val_rows, silhouette)
+        self.calibration = None if silhouette is None else SilhouetteCalibration(val_rows.fully_labelled(), silhouette)
         self.strength = 1.0
         self.best: tuple[float, ...] = ()
         self.first_loss: float | None = None
@@ -253,7 +276,8 @@ class _Run:
             norm = nn.utils.clip_grad_norm_(self.field.parameters(), settings.gradient_clip)
             self.optimizer.step()
             movement = torch.linalg.vector_norm(rollout.end.detach() - rollout.start, dim=1).mean()
-            prototypes = combination_codes(rollout.targets).max() + 1
+            judged = rollout.targets if rollout.complete is None else rollout.targets[rollout.complete]
+            prototypes = combination_codes(judged).amax() + 1 if len(judged) else movement.new_zeros(())
             _add(sums, values | numbers({"gradient_norm": norm, "movement": movement, "num_prototypes": prototypes}))
         return {name: value / len(batches) for name, value in sums.items()} | {"learning_rate": rate}
 
@@ -285,6 +309,7 @@ class _Run:
             probability=settings.flip_probability,
             min_flips=settings.min_flips,
             max_flips=settings.max_flips,
+            exclusive=data.exclusive,
         )
         field = SharedPass(self.field, getattr(torch, settings.precision))
 
@@ -293,7 +318,8 @@ class _Run:
                 z = step(field, z, targets, settings.alpha)
             return z
 
-        return Rollout(data.z[rows], targets, field, carry, generator, self.field.training)
+        complete = None if data.complete is None else data.complete[rows]
+        return Rollout(data.z[rows], targets, field, carry, generator, self.field.training, complete, data.exclusive)
 
     def _check_bounded(self, values: Mapping[str, float], losses: Losses, epoch: int) -> None:
         """Stop where the loss is not finite or has exploded, and name the term that did it."""
@@ -402,12 +428,11 @@ def _check_labels(rows: EmbeddingSet) -> None:
     """An attribute that never varies has no effect to learn, and neither have embeddings that never vary."""
     if not np.ptp(rows.embeddings, axis=0).any():
         raise InputError(f"All {len(rows)} train rows are the same embedding; check how the file was made.")
-    labels = np.asarray(rows.attributes)
-    constant = [
-        f"'{name}' is {labels[0, k]} in all {len(rows)}"
-        for k, name in enumerate(rows.attribute_names)
-        if (labels[:, k] == labels[0, k]).all()
-    ]
+    constant = []
+    for name in rows.constant_attributes():
+        known = np.asarray(rows.attributes)[:, rows.attribute_names.index(name)]
+        known = known[known != UNKNOWN]
+        constant.append(f"'{name}' is {known[0]} in all {len(known)}" if len(known) else f"'{name}' is unknown in all")
     if constant:
         raise InputError(
             f"Attributes that do not vary in the train rows cannot be learned: {', '.join(constant)}. "

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fclf.data.embeddings import UNKNOWN, EmbeddingSet, attribute_positions
 from fclf.data.splits import SPLITS
@@ -59,7 +61,7 @@ def assert_equal_sets(a, b):
         if left is not None:
             assert left.dtype.kind == right.dtype.kind, key
             np.testing.assert_array_equal(left, right, err_msg=key)
-    assert (a.attribute_names, a.has_ids) == (b.attribute_names, b.has_ids)
+    assert (a.attribute_names, a.has_ids, a.encoder) == (b.attribute_names, b.has_ids, b.encoder)
     assert a.extras.keys() == b.extras.keys()
     for key, value in a.extras.items():
         np.testing.assert_array_equal(value, b.extras[key], err_msg=key)
@@ -257,7 +259,8 @@ def full():
     extra = {
         "caption": np.array(list("abcdef")),
         "views": np.arange(N * 3).reshape(N, 3),
-        "encoder": np.array("x"),
+        "encoder": np.array("onnx:1234"),
+        "licence": np.array("x"),
     }
     return EmbeddingSet.from_arrays(arrays(**extra))
 
@@ -265,7 +268,7 @@ def full():
 def test_save_and_load_keep_everything(full, tmp_path):
     full.save(tmp_path / "faces.npz")
     assert_equal_sets(EmbeddingSet.load(tmp_path / "faces.npz"), full)
-    assert set(full.extras) == {"caption", "views", "encoder"}
+    assert set(full.extras) == {"caption", "views", "licence"}
     assert [path.name for path in tmp_path.iterdir()] == ["faces.npz"]
 
 
@@ -473,7 +476,8 @@ def test_take_keeps_rows_of_every_column_together(full, rows):
         np.testing.assert_array_equal(getattr(got, key), getattr(full, key)[rows], err_msg=key)
     for key in ("caption", "views"):
         np.testing.assert_array_equal(got.extras[key], full.extras[key][rows])
-    assert got.extras["encoder"] == "x"
+    assert got.extras["licence"] == "x"
+    assert got.encoder == "onnx:1234"
     assert got.attribute_names == full.attribute_names
 
 
@@ -505,20 +509,29 @@ def test_own_split_is_kept_and_a_missing_one_is_drawn_by_person():
     assert (split != data.with_split(1).split).any()
 
 
-def test_labelled_leaves_out_rows_with_an_unknown_label():
+def test_rows_without_any_label_are_left_out_and_those_with_an_unknown_one_where_all_are_needed():
     labels = arrays()["attributes"]
     labels[1, 0] = labels[4, 1] = -1
-    got = EmbeddingSet.from_arrays(arrays(attributes=labels), labels="missing").labelled()
-    assert got.ids.tolist() == ["img0", "img2", "img3", "img5"]
-    assert (got.attributes >= 0).all()
+    labels[2] = -1
+    data = EmbeddingSet.from_arrays(arrays(attributes=labels), labels="missing")
+    assert data.labelled().ids.tolist() == ["img0", "img1", "img3", "img4", "img5"]
+    assert data.fully_labelled().ids.tolist() == ["img0", "img3", "img5"]
+
+
+def test_an_attribute_is_constant_among_its_known_labels():
+    labels = np.array([[1, 1, -1], [1, 0, -1], [-1, -1, -1], [1, 1, -1]])
+    data = EmbeddingSet(unit_rows(4), labels.astype(np.int8), ("always", "varies", "nobody knows"))
+    assert data.constant_attributes() == ["always", "nobody knows"]
 
 
 def test_labelled_refuses_a_set_without_labels():
     with pytest.raises(InputError, match="no attributes; add `attributes` and `attribute_names`"):
         EmbeddingSet.from_arrays({"embeddings": unit_rows()}).labelled()
     nothing = EmbeddingSet.from_arrays(arrays(attributes=np.full((N, 2), -1)), labels="missing")
-    with pytest.raises(InputError, match="No row has all of Smiling, Young"):
+    with pytest.raises(InputError, match="No row has a label of any of Smiling, Young"):
         nothing.labelled()
+    with pytest.raises(InputError, match="No row has all of Smiling, Young"):
+        nothing.fully_labelled()
 
 
 # Fingerprints.
@@ -562,8 +575,8 @@ def test_row_digests_follow_the_embedding_and_not_its_place():
 
 
 @given(first=st.integers(0, 6), length=st.integers(0, 6), masked=st.booleans())
-def test_rows_that_follow_each_other_are_taken_without_a_copy(tmp_path_factory, first, length, masked):
-    data = EmbeddingSet.from_arrays(arrays(n=12))
+def test_rows_that_follow_each_other_are_taken_without_a_copy(first, length, masked):
+    data = EmbeddingSet.from_arrays({"embeddings": unit_rows(12)})
     rows = np.arange(first, first + length)
     taken = data.take(np.isin(np.arange(12), rows) if masked else rows)
     assert np.array_equal(taken.embeddings, data.embeddings[rows])
@@ -573,5 +586,5 @@ def test_rows_that_follow_each_other_are_taken_without_a_copy(tmp_path_factory, 
 
 @pytest.mark.parametrize("rows", [[3, 1, 2], [2, 1, 0], [1, 1, 2], [-2, -1], [0, 2]])
 def test_other_rows_are_taken_in_the_order_asked_for(rows):
-    data = EmbeddingSet.from_arrays(arrays(n=5))
+    data = EmbeddingSet.from_arrays({"embeddings": unit_rows(5)})
     assert np.array_equal(data.take(np.array(rows)).embeddings, data.embeddings[rows])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fclf.data.images import load_images
+from fclf.data.images import load_images, read_picture
 from fclf.errors import InputError
 
 
@@ -59,3 +59,15 @@ def test_broken_images_are_named_if_they_are_asked_for(pictures, tmp_path):
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(InputError, match="nowhere does not exist"):
         load_images(tmp_path / "nowhere", ["a"], 16)
+
+
+def test_grey_of_16_bits_is_scaled_and_not_cut_to_white(tmp_path):
+    grey = np.random.default_rng(0).integers(0, 256, (6, 6), dtype=np.uint8)
+    Image.fromarray(grey).save(tmp_path / "eight.png")
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "sixteen.png")
+    eight, sixteen = (np.asarray(read_picture(tmp_path / f"{name}.png")) for name in ("eight", "sixteen"))
+    np.testing.assert_array_equal(sixteen, eight)
+    for name, kind in (("numbers", np.int32), ("fractions", np.float32)):
+        Image.fromarray(grey.astype(kind)).save(tmp_path / f"{name}.tif")
+        with pytest.raises(ValueError, match="without a known white"):
+            read_picture(tmp_path / f"{name}.tif")

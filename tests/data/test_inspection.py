@@ -130,7 +130,11 @@ PROBLEMS = {
         ["not named as attributes: Male"],
         ["fclf.attributes", '["Male"]'],
     ),
-    "unknown": ({"attributes": with_labels(1, [3, 4], -1)}, ["2 of 40 rows"], ["--attributes Smiling"]),
+    "unknown": (
+        {"attributes": with_labels(slice(None), [3, 4], -1)},
+        ["2 of 40 rows have no label"],
+        ["label the rows"],
+    ),
     "constant": (
         {"attributes": with_labels(1, SPLIT == "train", 0)},
         ["constant in the train rows", "Young"],

@@ -176,3 +176,14 @@ def test_an_edit_takes_labels_by_name_and_needs_only_those_that_it_does_not_set(
 def test_an_edit_that_makes_no_sense_is_refused_with_its_reason(assign, flip, part):
     with pytest.raises(InputError, match=part):
         edit_targets(own_labels(labelled([[0, 0, 0]]), NAMES), NAMES, assign, flip)
+
+
+@given(n=st.integers(1, 40), k=st.integers(1, 8), seed=SEEDS)
+def test_unknown_labels_are_never_flipped_and_known_ones_are_as_often_as_they_can_be(n, k, seed):
+    y = attributes(n, k, seed)
+    unknown = torch.rand(n, k, generator=seeded(seed)) < 0.4
+    y[unknown] = -1
+    flipped = flip_attributes(y, seeded(seed), min_flips=2, max_flips=2)
+    assert torch.equal(flipped[unknown], y[unknown])
+    assert (flipped[~unknown] >= 0).all()
+    assert torch.equal((flipped != y).sum(1), (~unknown).sum(1).clamp_max(2))

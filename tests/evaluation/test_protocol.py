@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fclf.checkpoint import Checkpoint
-from fclf.config import Config
+from fclf.config import Config, load_config
 from fclf.data.embeddings import EmbeddingSet
 from fclf.errors import InputError
 from fclf.evaluation import Report, evaluate
@@ -18,6 +18,7 @@ from fclf.evaluation.judges import Judges
 from fclf.evaluation.spread import energy_distance, total_variance
 from fclf.field import TargetField
 from fclf.flow import Flow
+from fclf.train import train
 
 DIM, NAMES = 16, ("Smiling", "Young")
 QUANTILE = ["quantile shift", "quantile shift x1.15", "quantile shift, half controlled"]
@@ -458,10 +459,36 @@ def test_attributes_are_found_by_name(small):
 def test_rows_without_a_label_are_left_out(small):
     y = small.attributes.copy()
     unknown = np.flatnonzero(np.isin(small.split, ("judge", "test")))[::5]
-    y[unknown, 1] = -1
+    y[unknown] = -1
     rows = evaluate(checkpoint(small), replace(small, attributes=y)).metrics.rows
     for key, split in (("evaluated", "test"), ("judge", "judge")):
         assert rows[key] == int(((small.split == split) & (y[:, 1] >= 0)).sum())
+
+
+def test_rows_with_an_unknown_label_are_edited_and_judged_by_what_is_known(small, tmp_path):
+    y, test = small.attributes.copy(), small.split == "test"
+    unknown = np.flatnonzero(np.isin(small.split, ("judge", "test", "train", "val")))[::5]
+    y[unknown, 1] = -1
+    data = replace(small, attributes=y)
+    model = train(data, load_config("edit", ["model.start=transport"]), tmp_path)
+    metrics = evaluate(model, data).metrics
+    assert metrics.rows["evaluated"] == int(test.sum())
+    assert metrics.rows["edits"] == int((y[test] >= 0).sum())
+    assert any(
+        f"{int((y[test] < 0).sum())} of the {int(test.sum())} evaluated rows have an unknown" in n
+        for n in metrics.notes
+    )
+    cells = metrics.table[0].linear.cells
+    assert set(cells) == {f"{name}={to}" for name in NAMES for to in (0, 1)}
+    whole = evaluate(train(small, load_config("edit", ["model.start=transport"]), tmp_path / "whole"), small).metrics
+    assert metrics.table[0].linear.success == pytest.approx(whole.table[0].linear.success, abs=0.08)
+
+
+def test_a_checkpoint_without_a_classifier_is_evaluated_on_rows_whose_labels_are_all_known(small):
+    y = small.attributes.copy()
+    y[np.flatnonzero(small.split == "test")[::5], 1] = -1
+    metrics = evaluate(replace(checkpoint(small), classifier={}), replace(small, attributes=y)).metrics
+    assert metrics.rows["evaluated"] == int(((small.split == "test") & (y[:, 1] >= 0)).sum())
 
 
 def test_the_judge_split_is_refused(small):

@@ -103,9 +103,9 @@ def test_referees_never_see_what_a_candidate_was_fitted_on(data, monkeypatch):
     seen, fitted = [], []
     prepare = selection.Bout.prepare.__func__
 
-    def spy(cls, referees, val):
+    def spy(cls, referees, val, taken_for):
         seen.append(set(referees.identities.tolist()))
-        return prepare(cls, referees, val)
+        return prepare(cls, referees, val, taken_for)
 
     def record(z, y, identities, **_):
         fitted.append(set(identities.tolist()))

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from hypothesis import assume, given
@@ -208,3 +210,19 @@ def test_prototypes_of_real_rows_need_real_rows(random_unit):
         Objective(config)
     r = rollout(random_unit)
     assert torch.isfinite(Objective(config, (r.start.detach(), r.targets))(r).total)
+
+
+@pytest.mark.parametrize("kind", [PairwiseMSEConfig(), PrototypeInfoNCEConfig(), SoftInfoNCEConfig(agreement=0.5)])
+def test_rows_of_unknown_targets_are_masked_in_the_contrastive_term_and_only_there(random_unit, kind):
+    r = rollout(random_unit, n=12)
+    complete = torch.arange(12) % 3 > 0
+    config = LossConfig(contrastive=kind, lambda_identity=0.5, lambda_curl=0.1)
+    targets = torch.where(complete[:, None], r.targets, -torch.ones_like(r.targets))
+    masked = replace(r, targets=targets, complete=complete, carry=lambda z, _: r.end)
+    some, every = Objective(config)(masked), Objective(config)(r)
+    alone = Objective(config)(replace(r, start=r.start[complete], targets=r.targets[complete]))
+    assert some.terms["contrastive"].item() == pytest.approx(alone.terms["contrastive"].item())
+    assert some.terms["contrastive"].item() != pytest.approx(every.terms["contrastive"].item())
+    assert some.terms["identity"].item() == pytest.approx(every.terms["identity"].item())
+    nobody = Objective(config)(replace(masked, complete=torch.zeros(12, dtype=torch.bool)))
+    assert nobody.terms["contrastive"].item() == 0

@@ -19,7 +19,7 @@ from fclf.report.html import page, write
 from fclf.report.html.chart import inline
 from fclf.report.html.front import POOLED
 from fclf.report.html.markup import Html, join, slug, table, tag
-from fclf.report.html.verdict import CLAIMS, meaning
+from fclf.report.meaning import CLAIMS, meaning
 from fclf.report.palette import COLOURS
 
 LIMIT = 5_000_000

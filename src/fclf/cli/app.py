@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
 from fclf import __version__
 from fclf.cli.ablate_command import ablate
+from fclf.cli.audit_command import audit
+from fclf.cli.augment_command import augment
 from fclf.cli.common import note
 from fclf.cli.compare_command import compare
 from fclf.cli.config_command import config_app
@@ -17,13 +20,17 @@ from fclf.cli.decoder_command import decoder_app
 from fclf.cli.demo_command import demo
 from fclf.cli.diagnose_command import diagnose
 from fclf.cli.edit_command import edit
+from fclf.cli.embed_command import embed
 from fclf.cli.evaluate_command import evaluate
+from fclf.cli.export_command import export
 from fclf.cli.flipbook_command import flipbook
 from fclf.cli.inspect_command import inspect
 from fclf.cli.portraits_command import portraits_app
 from fclf.cli.report_command import report
+from fclf.cli.search_command import search
+from fclf.cli.serve_command import serve
 from fclf.cli.train_command import train
-from fclf.errors import InputError, NonFiniteLossError, VerdictError
+from fclf.errors import EncoderWarning, InputError, NonFiniteLossError, VerdictError
 
 __all__ = ["app", "main", "run"]
 
@@ -36,7 +43,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Learn attribute-conditioned flows over embeddings, edit with them, and see whether they collapse.",
 )
-for command in (train, evaluate, report, compare, diagnose, edit, flipbook, demo, inspect, ablate):
+EVERYDAY = (embed, train, evaluate, report, compare, diagnose, edit, export, flipbook, search, audit, augment)
+for command in (*EVERYDAY, serve, demo, inspect, ablate):
     app.command()(command)
 app.add_typer(config_app, name="config")
 app.add_typer(portraits_app, name="portraits")
@@ -54,11 +62,31 @@ def _options(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("once", EncoderWarning)
+        warnings.showwarning = _show
+        return _run(arguments)
+
+
+def _show(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """A warning as one line; those that are not ours with where they come from."""
+    where = "Warning" if category is EncoderWarning else f"{filename}:{lineno}: {category.__name__}"
+    note(f"{where}: {message}")
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     try:
         app(args=arguments, prog_name="fclf")
     except SystemExit as stop:  # how typer ends, a usage error (2) and an interrupt (130) included
         if stop.code == INTERRUPTED:
-            note("Interrupted. Nothing is half-written; a training run that had begun continues with --resume.")
+            note("Interrupted. Nothing is half-written; training or embedding that had begun continues with --resume.")
         return stop.code if isinstance(stop.code, int) else 0
     except (InputError, OSError) as error:
         note(f"Error: {error}")

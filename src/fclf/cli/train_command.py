@@ -38,6 +38,10 @@ def train(
     attributes: Annotated[
         str | None, typer.Option(metavar="A,B,...", help="Attributes to learn, instead of the recipe's.")
     ] = None,
+    exclusive: Annotated[
+        list[str] | None,
+        typer.Option("--exclusive", metavar="A,B,...", help="Attributes of which a row has one at most; repeatable."),
+    ] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override a setting; repeatable.")
     ] = None,
@@ -65,7 +69,7 @@ def train(
     """
     use_threads(threads)
     from fclf.checkpoint import Checkpoint
-    from fclf.config import load_config, recipes
+    from fclf.config import ExclusiveConfig, load_config, recipes
     from fclf.evaluation.monitor import SpreadMonitor
     from fclf.train import train as train_field
 
@@ -89,7 +93,10 @@ def train(
     chosen = settings.data.attributes
     if attributes is not None or config in recipes():  # a file of the user's own means what it says
         chosen = choose_attributes(data, attributes, chosen)
-    settings = settings.model_copy(update={"data": settings.data.model_copy(update={"attributes": chosen})})
+    update: dict[str, Any] = {"attributes": chosen}
+    if exclusive:
+        update["exclusive"] = tuple(ExclusiveConfig(attributes=tuple(group.split(","))) for group in exclusive)
+    settings = settings.model_copy(update={"data": settings.data.model_copy(update=update)})
     say_split(data, settings.data.split_seed)
     earlier = None if warm_start is None else Checkpoint.load(warm_start)
     with progress_bar("Training", settings.training.num_epochs) as on_epoch:

@@ -12,6 +12,7 @@ from jaxtyping import Float64, Int8, Int64
 from fclf.closed.affine import Affine
 from fclf.closed.conditional_vae import OnStep
 from fclf.closed.linear import ClosedForm, Shift, least_squares_effects
+from fclf.closed.missing import completed
 from fclf.closed.quantile import QuantileShift
 from fclf.closed.transport import ConditionalTransport
 
@@ -55,7 +56,8 @@ def closed_forms(
 
     Args:
         z: embeddings.
-        y: their attributes, each with both values.
+        y: their attributes, each with both values; labels that are not known are drawn (`completed`) where all labels
+            of a row are needed at once, and elsewhere left out.
         identities: who they show, for what is cross-fitted.
         keep: operating point of those that have one.
         seed: of the folds.
@@ -63,10 +65,11 @@ def closed_forms(
         learn_steps: of the one that is learned, which is left out without any.
         on_step: told of the loss of each of them.
     """
+    full = completed(z, y, seed)
 
     @cache
     def effects() -> Float64[np.ndarray, "K d"]:
-        return least_squares_effects(z, y)[1]
+        return least_squares_effects(z, full)[1]
 
     @cache
     def quantile() -> QuantileShift:
@@ -79,13 +82,13 @@ def closed_forms(
     fits: dict[str, Callable[[], ClosedForm]] = {
         "shift x1": lambda: Shift(effects()),
         "shift x1.5": lambda: Shift(effects(), 1.5),
-        "affine": lambda: Affine.fit(z, y),
+        "affine": lambda: Affine.fit(z, full),
         "quantile shift": quantile,
         "quantile shift x1.15": lambda: replace(quantile(), strength=1.15),
         "quantile shift, half controlled": lambda: replace(quantile(), control=0.5),
         "conditional transport": transport,
-        PERSONAL: lambda: transport().with_personal_effects(z, y, identities, seed=seed),
+        PERSONAL: lambda: transport().with_personal_effects(z, full, identities, seed=seed),
     }
     if learn_steps:
-        fits[LEARNED] = lambda: transport().with_learned_effects(z, y, steps=learn_steps, seed=seed, on_step=on_step)
+        fits[LEARNED] = lambda: transport().with_learned_effects(z, full, steps=learn_steps, seed=seed, on_step=on_step)
     return {name: fit() for name, fit in fits.items() if names is None or name in names}

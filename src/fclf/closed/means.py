@@ -14,7 +14,7 @@ MODERATORS = 6
 PENALTIES = np.array([3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 1e6])
 """Ridge penalties of the interactions, chosen by leave-one-out error; the last one leaves hardly any of them."""
 SPREAD_PENALTY = 30.0
-CHOOSE_ROWS = 20_000
+CHOOSE_ROWS = 10_000
 """Rows from which the penalty is chosen."""
 
 
@@ -62,7 +62,8 @@ class LabelMeans:
         gram = left.T @ left + penalty * np.eye(left.shape[1])
         moderated = np.linalg.solve(gram, left.T @ rest)
         coefficients = np.concatenate([effects - loading @ moderated, moderated])
-        squares = np.square(z - features @ coefficients).sum(axis=1)
+        rest -= left @ moderated
+        squares = np.einsum("nd,nd->n", rest, rest)
         squares = np.maximum(squares / squares.mean(), 1e-6)
         gamma = GammaRegressor(alpha=SPREAD_PENALTY / len(z), max_iter=1000).fit(features[:, 1:], squares)
         return cls(centre, moderators, coefficients, np.concatenate([[gamma.intercept_], gamma.coef_]))
@@ -71,7 +72,8 @@ class LabelMeans:
         r"""Return $\Phi(y)$."""
         centred = y - self.centre
         products = centred[:, :, None] * (centred @ self.moderators.T)[:, None, :]
-        return np.concatenate([np.ones((len(y), 1), centred.dtype), centred, products.reshape(len(y), -1)], axis=1)
+        products = products.reshape(-1, len(self.centre) * len(self.moderators))
+        return np.concatenate([np.ones_like(centred[:, :1]), centred, products], axis=1)
 
     def rest(self, z: Float64[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"]) -> Float64[np.ndarray, "n d"]:
         """What labels leave of embeddings, $z - m(y)$."""
@@ -95,7 +97,7 @@ class LabelMeans:
             spread: a further factor s of the distance to the mean.
         """
         before, after = self.features(y), self.features(target)
-        scale = np.asarray(spread) * np.exp((after - before) @ self.log_variance / 2)
+        scale = spread * np.exp((after - before) @ self.log_variance / 2)
         displacement: Float64[np.ndarray, "n d"] = (after - scale[:, None] * before) @ self.coefficients
         displacement += (scale - 1)[:, None] * z
         return displacement

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,9 +102,13 @@ class PersonalEffects:
         if not self.gain:
             return out
         u = rest @ self.factors
-        for k in np.flatnonzero(np.asarray(change).any(axis=0)):
+        for k in self._changed(change):
             out += change[:, k, None] * (u @ self.effects[k])
         return out
+
+    def _changed(self, change: Float64[np.ndarray, "n K"]) -> Iterable[int]:
+        """Attributes that any row changes."""
+        return np.flatnonzero(np.asarray(change).any(axis=0))
 
 
 NOTHING = PersonalEffects(np.zeros((0, 0)), np.zeros((0, 0, 0)), 0.0)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Float64, Int8, Int64
 
+from fclf.labels import UNKNOWN
+
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
@@ -84,8 +86,11 @@ def _parts(n: int) -> Iterator[slice]:
 def logistic_weights(
     x: Float64[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"], penalty: float
 ) -> tuple[Float64[np.ndarray, "K d"], Float64[np.ndarray, " K"]]:
-    """Weights and biases of one class-balanced logistic regression per attribute, with scikit-learn's C."""
-    models = [_logistic(penalty).fit(x, labels) for labels in y.T]
+    """Weights and biases of one class-balanced logistic regression per attribute, with scikit-learn's C.
+
+    An attribute is learned from the rows that have a label of it.
+    """
+    models = [_fitted(x, labels, penalty) for labels in y.T]
     return np.stack([model.coef_[0] for model in models]), np.array([model.intercept_[0] for model in models])
 
 
@@ -100,12 +105,11 @@ def cross_fitted_logits(
 
     In-sample logits are farther apart than those of new rows. People are dealt to the folds at random, those who ever
     have the attribute apart from the others, so that every fold has its share of a rare one. An attribute with fewer
-    than two people of a value cannot be held out; its logits are in-sample.
+    than two people of a value cannot be held out; its logits are in-sample. Probes learn from rows with a label, and
+    rows without one have logits too.
     """
-    from sklearn.model_selection import PredefinedSplit, cross_val_predict
-
     out = np.empty(y.shape)
-    x = x.astype(np.float32)
+    x = x.astype(np.float32, copy=False)
     people, who = np.unique(np.arange(len(y)) if identities is None else identities, return_inverse=True)
     shuffled = np.random.default_rng(seed).permutation(len(people))
     for k, labels in enumerate(y.T):
@@ -113,12 +117,14 @@ def cross_fitted_logits(
         ever[who[labels == 1]] = never[who[labels == 0]] = True
         folds = min(FOLDS, int(ever.sum()), int(never.sum()))
         if folds < 2:
-            out[:, k] = _logistic(penalty).fit(x, labels).decision_function(x)
+            out[:, k] = _fitted(x, labels, penalty).decision_function(x)
             continue
         fold = np.empty(len(people), dtype=np.intp)
         fold[shuffled[np.argsort(ever[shuffled], kind="stable")]] = np.arange(len(people)) % folds
-        cv = PredefinedSplit(fold[who])
-        out[:, k] = cross_val_predict(_logistic(penalty), x, labels, cv=cv, method="decision_function")
+        mine = fold[who]
+        for number in range(folds):
+            held = mine == number
+            out[held, k] = _fitted(x[~held], labels[~held], penalty).decision_function(x[held])
     return out
 
 
@@ -139,7 +145,11 @@ def some_people(n: int, identities: Int64[np.ndarray, " n"] | None, most: int, s
     return np.flatnonzero(np.isin(who, taken))
 
 
-def _logistic(penalty: float) -> LogisticRegression:
+def _fitted(x: Float[np.ndarray, "n d"], labels: Int8[np.ndarray, " n"], penalty: float) -> LogisticRegression:
+    """A class-balanced logistic regression on the rows that have a label."""
     from sklearn.linear_model import LogisticRegression
 
-    return LogisticRegression(C=penalty, class_weight="balanced", max_iter=5000)
+    known = labels != UNKNOWN
+    if not known.all():
+        x, labels = x[known], labels[known]
+    return LogisticRegression(C=penalty, class_weight="balanced", max_iter=5000).fit(x, labels)

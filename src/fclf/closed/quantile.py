@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float64, Int8, Int64
 
 from fclf.closed.linear import least_squares_effects, project
+from fclf.closed.missing import completed
 from fclf.closed.probe import LinearClassifier, Standardiser, cross_fitted_logits
 from fclf.errors import InputError
 
@@ -67,12 +68,12 @@ class QuantileShift:
     ) -> QuantileShift:
         """Fit effects, probes and distributions on train rows; every attribute must occur with both values."""
         for k, labels in enumerate(y.T):
-            if labels.min() == labels.max():
+            if not {0, 1} <= set(labels.tolist()):
                 raise InputError(f"A quantile shift needs rows with and without attribute {k}; all {len(y)} are alike.")
         probe = LinearClassifier.fit(z, y, penalty)
-        logits = cross_fitted_logits(Standardiser.fit(z)(z), y, penalty, identities, seed)
+        logits = cross_fitted_logits(Standardiser.fit(z).in_float32(z), y, penalty, identities, seed)
         samples = tuple((np.sort(logits[y[:, k] == 0, k]), np.sort(logits[y[:, k] == 1, k])) for k in range(y.shape[1]))
-        return cls(least_squares_effects(z, y)[1], probe.weights, probe.offsets, samples)
+        return cls(least_squares_effects(z, completed(z, y, seed))[1], probe.weights, probe.offsets, samples)
 
     def __call__(
         self, z: Float64[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"], target: Int8[np.ndarray, "n K"]
@@ -84,9 +85,13 @@ class QuantileShift:
             for value in (0, 1):
                 rows = (y[:, k] == value) & (target[:, k] == 1 - value)
                 change[rows, k] = transport(logits[rows, k], samples[value], samples[1 - value]) - logits[rows, k]
+        return self._moved(z, change)
+
+    def _moved(self, z: Float64[np.ndarray, "n d"], change: Float64[np.ndarray, "n K"]) -> Float64[np.ndarray, "n d"]:
+        """Rows after these changes of their logits."""
         gains = self.weights @ self.effects.T
         amounts = change / np.diag(gains)
         if self.control:
-            held = np.linalg.lstsq(gains, change.T, rcond=None)[0].T
+            held = change @ np.linalg.pinv(gains).T
             amounts = (1 - self.control) * amounts + self.control * held
         return project(z + self.strength * amounts @ self.effects)

@@ -15,9 +15,10 @@ from fclf.closed.linear import ClosedForm, DoNothing, Shift, TargetMean
 from fclf.closed.means import LabelMeans
 from fclf.closed.personal import PersonalEffects
 from fclf.closed.quantile import QuantileShift
+from fclf.closed.support import Support
 from fclf.closed.transport import ConditionalTransport
 
-__all__ = ["from_arrays", "to_arrays"]
+__all__ = ["from_arrays", "support_from_arrays", "to_arrays"]
 
 KINDS: dict[str, type] = {
     kind.__name__: kind
@@ -31,12 +32,13 @@ KINDS: dict[str, type] = {
         PersonalEffects,
         QuantileShift,
         Shift,
+        Support,
         TargetMean,
     )
 }
 
 
-def to_arrays(form: ClosedForm) -> dict[str, NDArray[np.float64]]:
+def to_arrays(form: ClosedForm | Support) -> dict[str, NDArray[np.float64]]:
     """Flatten a closed form: `Shift.effects`, `ConditionalTransport.means.LabelMeans.centre`, ..."""
     return dict(_flatten(form, ""))
 
@@ -47,6 +49,22 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]], dtype: type[np.floating[Any]
     Raises:
         ValueError: for arrays that are not of one closed form.
     """
+    form = _rebuild(_tree(arrays, dtype))
+    if not callable(form):
+        kinds = sorted({path.partition(".")[0] for path in arrays})
+        raise ValueError(f"no closed form is called {', '.join(kinds) or 'nothing'}")
+    return form
+
+
+def support_from_arrays(arrays: Mapping[str, NDArray[Any]]) -> Support:
+    """Rebuild a `Support` that `to_arrays` flattened; `ValueError` for arrays of anything else."""
+    support = _rebuild(_tree(arrays, np.float64))
+    if not isinstance(support, Support):
+        raise ValueError("the arrays of the support are of something else")
+    return support
+
+
+def _tree(arrays: Mapping[str, NDArray[Any]], dtype: type[np.floating[Any]]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
     for path, array in arrays.items():
         *folders, leaf = path.split(".")
@@ -54,10 +72,7 @@ def from_arrays(arrays: Mapping[str, NDArray[Any]], dtype: type[np.floating[Any]
         for folder in folders:
             place = place.setdefault(folder, {})
         place[leaf] = np.asarray(array, dtype=dtype)
-    form = _rebuild(tree)
-    if not callable(form):
-        raise ValueError(f"no closed form is called {', '.join(tree) or 'nothing'}")
-    return form
+    return tree
 
 
 def _flatten(value: Any, path: str) -> list[tuple[str, NDArray[np.float64]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +11,7 @@ from jaxtyping import Bool, Float64, Int8, Int64
 from fclf.closed.conditional_vae import UNTRAINED, ConditionalVAE, OnStep
 from fclf.closed.linear import project
 from fclf.closed.means import LabelMeans
+from fclf.closed.missing import completed
 from fclf.closed.personal import NOTHING, PersonalEffects
 from fclf.closed.probe import FINE_PENALTY, LinearClassifier, Standardiser, cross_fitted_logits, first_half
 from fclf.closed.quantile import PENALTY, transport
@@ -90,16 +92,23 @@ class ConditionalTransport:
         floor: float = FLOOR,
         seed: int = 0,
     ) -> ConditionalTransport:
-        """Fit means, probes and quantiles on train rows; every attribute must occur with both values."""
+        """Fit means, probes and quantiles on train rows; every attribute must occur with both values.
+
+        Probes and quantiles are of the rows with a label, means of all rows with unknown labels drawn (`completed`).
+        """
         for k, labels in enumerate(y.T):
-            if labels.min() == labels.max():
+            if not {0, 1} <= set(labels.tolist()):
                 raise InputError(f"An edit needs rows with and without attribute {k}; all {len(y)} are alike.")
+        full = completed(z, y, seed)
         probes = [LinearClassifier.fit(z, y, penalty) for penalty in (PENALTY, FINE_PENALTY)]
-        x = Standardiser.fit(z)(z)
-        logits = [cross_fitted_logits(x, y, penalty, identities, seed) for penalty in (PENALTY, FINE_PENALTY)]
+        inputs = Standardiser.fit(z)
+        logits = [
+            cross_fitted_logits(inputs.in_float32(z), y, penalty, identities, seed)
+            for penalty in (PENALTY, FINE_PENALTY)
+        ]
         grid = np.linspace(0, 1, QUANTILES)
         model = cls(
-            means=LabelMeans.fit(z, y, seed),
+            means=LabelMeans.fit(z, full, seed),
             weights=np.concatenate([probe.weights for probe in probes]),
             offsets=np.concatenate([probe.offsets for probe in probes]),
             deviations=np.concatenate([values.std(axis=0) for values in logits]),
@@ -114,7 +123,7 @@ class ConditionalTransport:
             keep=keep,
             floor=floor,
         )
-        return model.calibrated(z, y, seed)
+        return model.calibrated(z, full, seed)
 
     def calibrated(
         self, z: Float64[np.ndarray, "n d"], y: Int8[np.ndarray, "n K"], seed: int = 0
@@ -161,19 +170,41 @@ class ConditionalTransport:
             if moving.any():
                 out[moving] = self(z[moving], y[moving], target[moving])
             return out
-        factors = np.prod(np.where(flips, self.spread[np.arange(y.shape[1]), target], 1.0), axis=1)
-        x = self._displacement(z, y, target, factors)
+        return self._carried(z, y, target, self._goals, self._corrections)
+
+    def _carried(
+        self,
+        z: Float64[np.ndarray, "n d"],
+        y: Int8[np.ndarray, "n K"],
+        target: Int8[np.ndarray, "n K"],
+        goals_of: Callable[..., Float64[np.ndarray, "n 2K"]],
+        corrections_of: Callable[..., Float64[np.ndarray, "n 2K"]],
+    ) -> Float64[np.ndarray, "n d"]:
+        """Carry rows that all move.
+
+        What is row by row is asked of the two functions; all else is plain arithmetic of whole arrays, so that an
+        export can record it (`fclf.tracing`).
+        """
+        flips = y != target
+        spread = np.where(target == 1, self.spread[:, 1], self.spread[:, 0])
+        x = self._displacement(z, y, target, np.prod(np.where(flips, spread, 1.0), axis=1))
         x += z
         x = project(x)
         read = x @ self.weights.T
-        goals = self._goals(z, read + self.offsets, y, target)
+        goals = goals_of(z, read + self.offsets, y, target)
+        x += corrections_of(read, goals - self.offsets, flips) @ self.weights
+        return project(x)
+
+    def _corrections(
+        self, read: Float64[np.ndarray, "n 2K"], goals: Float64[np.ndarray, "n 2K"], flips: Bool[np.ndarray, "n K"]
+    ) -> Float64[np.ndarray, "n 2K"]:
+        """Coefficients of the probes' weights, for rows that make the same change at a time."""
         coefficients = np.empty_like(goals)
         patterns, member = np.unique(flips, axis=0, return_inverse=True)
         for number, pattern in enumerate(patterns):
             mine = member.reshape(-1) == number
-            coefficients[mine] = self._correction(read[mine], goals[mine] - self.offsets, pattern)
-        x += coefficients @ self.weights
-        return project(x)
+            coefficients[mine] = self._correction(read[mine], goals[mine], pattern)
+        return coefficients
 
     def _displacement(
         self,
@@ -198,22 +229,36 @@ class ConditionalTransport:
     ) -> Float64[np.ndarray, "n 2K"]:
         """Logits to end at."""
         before = z @ self.weights.T + self.offsets
-        sign = np.where(before < 0, -1.0, 1.0)
-        margin = self._at(MARGIN) * self.deviations
-        goals = sign * np.maximum(sign * moved, np.minimum(sign * before, margin))
+        goals = self._held(before, moved)
         for k in range(y.shape[1]):
             for value in (0, 1):
                 rows = (y[:, k] == 1 - value) & (target[:, k] == value)
-                own, other = self.quantiles[k, 1 - value], self.quantiles[k, value]
-                further = np.maximum if value else np.minimum
-                least = np.quantile(other, self.floor if value else 1 - self.floor)
-                if self.learned.trained:
-                    goals[rows, k] = further(moved[rows, k], least)
-                    continue
-                goal = further(transport(before[rows, k], own, other), least)
-                push = self._at(PUSH) * (1 / self.reliability[k] - 1)
-                goals[rows, k] = goal + push * further(goal - moved[rows, k], 0)
+                goals[rows, k] = self._wanted(before[rows, k], moved[rows, k], k, value)
         return goals
+
+    def _held(
+        self, before: Float64[np.ndarray, "n 2K"], moved: Float64[np.ndarray, "n 2K"]
+    ) -> Float64[np.ndarray, "n 2K"]:
+        """Goals of logits of attributes that stay."""
+        sign = np.where(before < 0, -1.0, 1.0)
+        margin = self._at(MARGIN) * self.deviations
+        goals: Float64[np.ndarray, "n 2K"] = sign * np.maximum(sign * moved, np.minimum(sign * before, margin))
+        return goals
+
+    def _wanted(
+        self, before: Float64[np.ndarray, " m"], moved: Float64[np.ndarray, " m"], k: int, value: int
+    ) -> Float64[np.ndarray, " m"]:
+        """Goals of the logit of attribute k, of rows that go to `value`."""
+        own, other = self.quantiles[k, 1 - value], self.quantiles[k, value]
+        further = np.maximum if value else np.minimum
+        least = np.quantile(other, self.floor if value else 1 - self.floor)
+        goal: Float64[np.ndarray, " m"]
+        if self.learned.trained:
+            goal = further(moved, least)
+            return goal
+        goal = further(transport(before, own, other), least)
+        push = self._at(PUSH) * (1 / self.reliability[k] - 1)
+        return goal + push * further(goal - moved, 0)
 
     def _at(self, points: tuple[float, float, float]) -> float:
         """Interpolate between the operating points of keep 0, 0.5 and 1."""
@@ -230,14 +275,8 @@ class ConditionalTransport:
         weights = self.weights[active]
         gram = weights @ weights.T
         ridge, inverse = self._inverse(gram, ~np.concatenate([flips, flips])[active])
-        read, goals = read[:, active], goals[:, active]
-        c = np.zeros_like(goals)
-        for _ in range(ITERATIONS):
-            bent = c @ gram
-            norm = np.sqrt(1 + 2 * (c * read).sum(axis=1) + (c * bent).sum(axis=1))
-            c = c + (goals - (read + bent) / norm[:, None] - c * ridge) @ inverse
-        out = np.zeros((len(c), len(active)))
-        out[:, active] = c
+        out = np.zeros((len(read), len(active)))
+        out[:, active] = _solved(read[:, active], goals[:, active], gram, ridge, lambda rest: rest @ inverse)
         return out
 
     def _inverse(
@@ -287,6 +326,22 @@ class ConditionalTransport:
         return np.clip(factors, 0.5, 2.0)
 
 
+def _solved(
+    read: Float64[np.ndarray, "n a"],
+    goals: Float64[np.ndarray, "n a"],
+    gram: Float64[np.ndarray, "a a"],
+    ridge: Float64[np.ndarray, "*n a"],
+    times_inverse: Callable[[Float64[np.ndarray, "n a"]], Float64[np.ndarray, "n a"]],
+) -> Float64[np.ndarray, "n a"]:
+    """Newton's steps toward goals; the inverse is that of each row's change."""
+    c = np.zeros_like(goals)
+    for _ in range(ITERATIONS):
+        bent = c @ gram
+        norm = np.sqrt(1 + 2 * (c * read).sum(axis=1) + (c * bent).sum(axis=1))
+        c = c + times_inverse(goals - (read + bent) / norm[:, None] - c * ridge)
+    return c
+
+
 def _reliability(
     z: Float64[np.ndarray, "n d"],
     y: Int8[np.ndarray, "n K"],
@@ -300,7 +355,8 @@ def _reliability(
     """
     first = first_half(len(y), identities, seed)
     halves = (first, ~first)
-    if any((y[half].min(axis=0) == y[half].max(axis=0)).any() for half in halves if half.any()) or first.all():
+    both = [(y[half] == value).any(axis=0) for half in halves for value in (0, 1)]
+    if not np.all(both):
         return np.ones(y.shape[1])
     one, other = (LinearClassifier.fit(z[half], y[half], PENALTY).weights for half in halves)
     r = (one * other).sum(axis=1) / (np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1))

@@ -11,15 +11,16 @@ from numpy.typing import NDArray
 
 from fclf.data.splits import SPLITS
 from fclf.errors import InputError
+from fclf.labels import UNKNOWN
 
 __all__ = [
     "NORM_TOLERANCE",
-    "UNKNOWN",
     "LabelCoding",
     "binary_labels",
     "check_people",
     "column",
     "known_splits",
+    "one_text",
     "people_numbers",
     "plain_array",
     "row_norms",
@@ -28,14 +29,20 @@ __all__ = [
     "unit_rows",
 ]
 
-UNKNOWN = -1
-"""Stands in `EmbeddingSet.attributes` for a label that is not known."""
-
 LabelCoding = Literal["binary", "signed", "missing"]
 """How a file writes labels: 0/1; -1/1 for no/yes; 0/1 with -1 or NaN for unknown."""
 
 NORM_TOLERANCE = {"float16": 5e-3, "float32": 1e-3, "float64": 1e-3}
 """How far a norm may be from 1, by type of the embeddings."""
+
+
+def one_text(value: NDArray[Any] | None, key: str, source: str) -> str | None:
+    """A single text, where there is one."""
+    if value is None:
+        return None
+    if value.ndim or value.dtype.kind != "U":
+        raise InputError(f"{source}: `{key}` must be one text, but type {value.dtype} of shape {value.shape} came.")
+    return str(value)
 
 
 def plain_array(key: str, value: Any, source: str) -> NDArray[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from fclf.data import formats
 from fclf.data.checks import (
-    UNKNOWN,
     LabelCoding,
     binary_labels,
     check_people,
     known_splits,
+    one_text,
     people_numbers,
     plain_array,
     unique_ids,
@@ -28,10 +28,11 @@ from fclf.data.checks import (
 from fclf.data.splits import SPLITS, assign_splits
 from fclf.errors import InputError
 from fclf.files import digest
+from fclf.labels import UNKNOWN, ExclusiveGroup
 
 __all__ = ["UNKNOWN", "EmbeddingSet", "LabelCoding", "attribute_positions", "naming_line"]
 
-KEYS = ("embeddings", "attributes", "attribute_names", "ids", "identities", "split")
+KEYS = ("embeddings", "attributes", "attribute_names", "ids", "identities", "split", "encoder")
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,10 @@ class EmbeddingSet:
     """False where `ids` are row numbers because the file names no ids."""
     extras: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     """What else the file holds, carried along unread."""
+    encoder: str | None = None
+    """Fingerprint of the network that made the embeddings, where it is known."""
+    exclusive: tuple[ExclusiveGroup, ...] = ()
+    """Attributes that exclude each other, by their columns; no file says so, but a configuration."""
 
     def __len__(self) -> int:
         return len(self.embeddings)
@@ -107,6 +112,7 @@ class EmbeddingSet:
             identities=identities,
             split=split,
             has_ids="ids" in arrays,
+            encoder=one_text(arrays.get("encoder"), "encoder", source),
             extras={key: value for key, value in arrays.items() if key not in KEYS},
         )
 
@@ -134,6 +140,8 @@ class EmbeddingSet:
         for key, value in (("identities", self.identities), ("split", self.split)):
             if value is not None:
                 arrays[key] = value
+        if self.encoder is not None:
+            arrays["encoder"] = np.array(self.encoder)
         return {**arrays, **self.extras}
 
     def select(self, names: Sequence[str]) -> EmbeddingSet:
@@ -145,7 +153,45 @@ class EmbeddingSet:
         if not names:
             raise InputError(f"No attribute is chosen; choose among {', '.join(self.attribute_names)}.")
         columns = attribute_positions(names, self.attribute_names)
-        return replace(self, attributes=self.attributes[:, columns], attribute_names=tuple(names))
+        exclusive = tuple(group.among(columns) for group in self.exclusive)
+        return replace(
+            self,
+            attributes=self.attributes[:, columns],
+            attribute_names=tuple(names),
+            exclusive=tuple(group for group in exclusive if len(group.columns) > 1),
+        )
+
+    def with_exclusive(self, groups: Iterable[tuple[Sequence[str], bool | None]]) -> EmbeddingSet:
+        """The same rows, of whose labels it is known that these attributes exclude each other.
+
+        Args:
+            groups: names of attributes, and whether a row always has one of them; None to look at the labels.
+
+        Raises:
+            InputError: for a name that is not there, or rows that have two of a group, or none where they always have.
+        """
+        found = []
+        for names, always in groups:
+            columns = attribute_positions(names, self.attribute_names)
+            labels = np.asarray(self.attributes)[:, columns]
+            count, known = (labels == 1).sum(axis=1), (labels != UNKNOWN).all(axis=1)
+            none = known & (count == 0)
+            if (count > 1).any():
+                row = int(np.flatnonzero(count > 1)[0])
+                both = " and ".join(name for name, label in zip(names, labels[row], strict=True) if label == 1)
+                raise InputError(
+                    f"data.exclusive: {', '.join(names)} exclude each other, but {int((count > 1).sum())} of "
+                    f"{len(self)} rows have more than one (first: {self.ids[row]}, {both}). Mend the labels, or leave "
+                    "the group out."
+                )
+            if always and none.any():
+                raise InputError(
+                    f"data.exclusive: a row always has one of {', '.join(names)}, but {int(none.sum())} of {len(self)} "
+                    f"rows have none (first: {self.ids[np.flatnonzero(none)[0]]}). Set always to false."
+                )
+            seen = bool(known.any() and not none.any())
+            found.append(ExclusiveGroup(tuple(columns), seen if always is None else always))
+        return replace(self, exclusive=tuple(found))
 
     def take(self, rows: NDArray[np.bool_] | NDArray[np.intp]) -> EmbeddingSet:
         """Keep some rows, given as a mask or as row numbers.
@@ -197,17 +243,35 @@ class EmbeddingSet:
         return rows
 
     def labelled(self) -> EmbeddingSet:
+        """Rows that have a known label of at least one attribute; what is unknown is masked wherever it would count.
+
+        Raises:
+            InputError: if there are no attributes, or no such row.
+        """
+        return self._with_known(np.any, "No row has a label of any of")
+
+    def fully_labelled(self) -> EmbeddingSet:
         """Rows whose attributes are all known.
 
         Raises:
             InputError: if there are no attributes, or no such row.
         """
+        return self._with_known(np.all, "No row has all of")
+
+    def _with_known(self, reduce: Callable[..., NDArray[np.bool_]], none: str) -> EmbeddingSet:
         if self.attributes is None:
             raise InputError(f"These embeddings have no attributes; {self._add_labels()}")
-        known = (self.attributes != UNKNOWN).all(axis=1)
+        known = reduce(self.attributes != UNKNOWN, axis=1)
         if not known.any():
-            raise InputError(f"No row has all of {', '.join(self.attribute_names)} labelled; choose fewer attributes.")
+            raise InputError(
+                f"{none} {', '.join(self.attribute_names)} labelled; choose other attributes, or label rows."
+            )
         return self if known.all() else self.take(known)
+
+    def constant_attributes(self) -> list[str]:
+        """Attributes of which not both values are known of some row."""
+        labels = np.asarray(self.attributes)
+        return [name for name, column in zip(self.attribute_names, labels.T, strict=True) if not {0, 1} <= set(column)]
 
     def unnamed_labels(self) -> list[str]:
         """Other columns that hold nothing but 0 and 1, as labels do that no `fclf.attributes` names."""

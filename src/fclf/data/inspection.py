@@ -10,9 +10,10 @@ from jaxtyping import Float32, Float64
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from fclf.data.checks import NORM_TOLERANCE, UNKNOWN, row_norms
+from fclf.data.checks import NORM_TOLERANCE, row_norms
 from fclf.data.embeddings import EmbeddingSet, naming_line
 from fclf.data.splits import SPLITS
+from fclf.labels import UNKNOWN
 
 __all__ = [
     "AttributeCount",
@@ -283,12 +284,11 @@ class _Problems:
                     type="--labels-from CELEBA_FOLDER, or add `attributes` and `attribute_names` to the file",
                 )
             return
-        unlabelled = int((self.data.attributes == UNKNOWN).any(axis=1).sum())
+        unlabelled = int((self.data.attributes == UNKNOWN).all(axis=1).sum())
         if unlabelled:
-            missing = ",".join(count.name for count in self.attributes if not count.unknown)
             yield Problem(
-                what=f"{unlabelled} of {len(self.data)} rows have an unknown label and are left out of a run",
-                type=f"--attributes {missing}" if missing else "label the rows, or take them out of the file",
+                what=f"{unlabelled} of {len(self.data)} rows have no label at all and are left out of a run",
+                type="label the rows, or take them out of the file",
             )
 
     def constants(self) -> Iterator[Problem]:

@@ -12,10 +12,11 @@ from jaxtyping import Bool, Int8, Int64
 from numpy.typing import NDArray
 
 from fclf.data.annotations import Annotations
-from fclf.data.checks import UNKNOWN, check_people
+from fclf.data.checks import check_people
 from fclf.data.embeddings import EmbeddingSet
 from fclf.data.splits import SPLITS, assign_splits
 from fclf.errors import InputError
+from fclf.labels import UNKNOWN
 
 __all__ = ["PARTITIONS", "Labelled", "label", "official_split", "stem"]
 

@@ -12,8 +12,9 @@ from jaxtyping import Float, Int8, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fclf.data.embeddings import UNKNOWN, EmbeddingSet, attribute_positions
+from fclf.data.embeddings import EmbeddingSet, attribute_positions
 from fclf.errors import InputError
+from fclf.labels import UNKNOWN, ExclusiveGroup, settled
 
 __all__ = [
     "Assigned",
@@ -41,27 +42,37 @@ def flip_attributes(
     probability: float = 1.0,
     min_flips: int = 1,
     max_flips: int = 2,
+    exclusive: Sequence[ExclusiveGroup] = (),
 ) -> Float[Tensor, "n K"]:
     """Flip `min_flips` to `max_flips` distinct attributes of every row, all rows at once.
 
     The number of flips is uniform on its range and so is the choice of attributes. With `probability` below 1
     the *whole batch* stays as it is otherwise, as in the reference's first training loop. The same number of
-    random values is drawn whatever happens, so that batches after this one do not depend on it.
+    random values is drawn whatever happens, so that batches after this one do not depend on it. Unknown labels are
+    never flipped and stay unknown.
 
     Args:
-        y: attributes, 0 or 1.
+        y: attributes, 0, 1 or `UNKNOWN`.
         generator: source of randomness, on the CPU.
         probability: that this batch is flipped at all.
         min_flips: fewest flips a row.
         max_flips: most flips a row; at most K are made.
+        exclusive: groups that are one choice (`fclf.labels.settled`), which may add a flip or take one back.
     """
     n, k = y.shape
     flipped = torch.rand((), generator=generator) < probability
     highest = min(max_flips, k)
     counts = torch.randint(min(min_flips, highest), highest + 1, (n, 1), generator=generator)
     ranks = torch.rand((n, k), generator=generator).argsort(dim=1)  # a random permutation of 0..K-1 a row
-    flips = ((ranks < counts) & flipped).to(y.device)
-    return torch.where(flips, 1 - y, y)
+    known = (y >= 0).cpu()
+    if not known.all():  # the known attributes are ranked among themselves
+        ranks = torch.where(known, ranks, k).argsort(dim=1).argsort(dim=1)
+    flips = ((ranks < counts) & flipped & known).to(y.device)
+    targets = torch.where(flips, 1 - y, y)
+    if not exclusive:
+        return targets
+    before, after = (x.detach().cpu().numpy().astype(np.int8) for x in (y, targets))
+    return torch.from_numpy(settled(before, after, exclusive)).to(y)
 
 
 def combination_codes(y: Float[Tensor, "n K"]) -> Int64[Tensor, " n"]:
@@ -88,19 +99,26 @@ def own_labels(data: EmbeddingSet, names: Sequence[str]) -> Int8[np.ndarray, "n 
 
 
 def edit_targets(
-    labels: Int8[np.ndarray, "n K"], names: Sequence[str], assign: Mapping[str, Assigned], flip: Sequence[str]
+    labels: Int8[np.ndarray, "n K"],
+    names: Sequence[str],
+    assign: Mapping[str, Assigned],
+    flip: Sequence[str],
+    exclusive: Sequence[ExclusiveGroup] = (),
 ) -> Int8[np.ndarray, "n K"]:
     """Target of every row: its own `labels` of the attributes `names`, with some assigned and some flipped.
+
+    Who gains an attribute of an exclusive group loses the one that was there.
 
     Args:
         labels: 0, 1 or `UNKNOWN`.
         names: of the attributes.
         assign: attributes to set, each to 0 or 1, or to a value for every row (`row_targets`).
         flip: attributes to turn over.
+        exclusive: groups of attributes that are one choice.
 
     Raises:
-        InputError: for unknown or contradictory attributes, values other than 0 and 1, or labels that are needed
-            and not known.
+        InputError: for unknown or contradictory attributes, values other than 0 and 1, labels that are needed
+            and not known, or two attributes of an exclusive group.
     """
     assigned, flipped = attribute_positions(list(assign), names), attribute_positions(flip, names)
     if not assigned and not flipped:
@@ -109,17 +127,44 @@ def edit_targets(
     if both:
         raise InputError(f"{', '.join(both)} cannot be both set and flipped.")
     targets = labels.copy()
-    for k, (name, value) in zip(assigned, assign.items(), strict=True):
+    explicit = np.ones((len(labels), len(assigned) + len(flipped)), dtype=bool)
+    for place, (k, (name, value)) in enumerate(zip(assigned, assign.items(), strict=True)):
         if np.ndim(value):
             wanted = row_targets(value, len(labels), f"The target of {name}")
+            explicit[:, place] = wanted != UNKNOWN
             targets[:, k] = np.where(wanted == UNKNOWN, labels[:, k], wanted)
         elif value not in (0, 1):
             raise InputError(f"--set {name}={value}: an attribute is set to 0 or 1.")
         else:
             targets[:, k] = value
-    check_known(targets, names, "The target of an edit is a row's own labels with some changed")
+    known = settled(labels, targets, exclusive)  # who gains one of a group is known to have none of the others
+    check_known(known, names, "The target of an edit is a row's own labels with some changed")
     targets[:, flipped] = 1 - targets[:, flipped]
-    return targets
+    found, asked = settled(labels, targets, exclusive), [*assigned, *flipped]
+    wanted = np.where(explicit, targets[:, asked], found[:, asked])
+    _check_choice(wanted, found[:, asked], [*assign, *flip], names, exclusive)
+    return found
+
+
+def _check_choice(
+    wanted: Int8[np.ndarray, "n a"],
+    settled_for: Int8[np.ndarray, "n a"],
+    asked: Sequence[str],
+    names: Sequence[str],
+    exclusive: Sequence[ExclusiveGroup],
+) -> None:
+    """Refuse what the exclusive groups do not allow."""
+    for name, mine, got in zip(asked, wanted.T, settled_for.T, strict=True):
+        if (mine == got).all():
+            continue
+        group = next(group for group in exclusive if names.index(name) in group.columns)
+        others = [names[k] for k in group.columns if names[k] != name]
+        if (mine[mine != got] == 1).any():
+            rivals = " and ".join(other for other in others if other in asked)
+            raise InputError(f"{name} and {rivals} exclude each other; set one of them.")
+        raise InputError(
+            f"Every row has one of {name}, {', '.join(others)}, so {name} cannot just be taken away: set another to 1."
+        )
 
 
 def row_targets(values: Assigned, n: int, what: str, first_row: int = 0) -> Int8[np.ndarray, " n"]:

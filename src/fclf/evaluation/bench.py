@@ -22,6 +22,7 @@ from fclf.evaluation.pooling import mean_defined, pool, pooled_gap
 from fclf.evaluation.results import CellScores, Counterfactual, JudgeScores, Row
 from fclf.evaluation.retrieval import Relevant, average_precision, rank_one, relevant_rows
 from fclf.evaluation.spread import distances, distinct_points, rms_spread, squares_within
+from fclf.labels import UNKNOWN
 
 __all__ = ["Bench", "Truth"]
 
@@ -46,6 +47,7 @@ class Bench:
 
     z: Matrix
     y: Labels
+    """0, 1 or `UNKNOWN`."""
     names: tuple[str, ...]
     plan: EditPlan
     judges: Judges
@@ -72,11 +74,30 @@ class Bench:
     seed: int
 
     @classmethod
-    def build(cls, rows: EmbeddingSet, judges: Judges, mode: Mode, seed: int, truth: Truth | None = None) -> Bench:
-        """Plan the edits of labelled rows and measure what is the same for every row of the table."""
+    def build(
+        cls,
+        rows: EmbeddingSet,
+        judges: Judges,
+        mode: Mode,
+        seed: int,
+        truth: Truth | None = None,
+        taken_for: Labels | None = None,
+    ) -> Bench:
+        """Plan the edits of labelled rows and measure what is the same for every row of the table.
+
+        Args:
+            rows: what is edited, and the real rows that edits are compared with.
+            judges: who say what an embedding shows.
+            mode: which edits.
+            seed: of samples.
+            truth: gives what each edit should have become, where that is known.
+            taken_for: labels of the rows, those that are unknown guessed: an edit needs all of its source's. Guesses
+                decide nothing but the weights of pooled cells and the parts of the spread that is kept.
+        """
         z, y = rows.embeddings.astype(np.float64), np.asarray(rows.attributes)
-        names = rows.attribute_names
-        plan = plan_edits(y, names, mode, seed)
+        names, known = rows.attribute_names, y != UNKNOWN
+        full = y if taken_for is None else taken_for
+        plan = plan_edits(full, names, mode, seed, known, rows.exclusive)
         groups, few = (
             [g for g in comparable_groups(plan, y, *least) if np.ptp(z[g.real], axis=0).any()]
             for least in ((MIN_EDITED, MIN_REAL), (MIN_RARE, MIN_RARE))
@@ -106,9 +127,9 @@ class Bench:
             blocks=blocks,
             comparisons=comparisons[: len(chosen)],
             rare=comparisons[len(chosen) :],
-            cells=cell_benches(z, y, names, plan, np.random.default_rng(seed)),
+            cells=cell_benches(z, full, names, plan, np.random.default_rng(seed), known),
             relevant=None if people is None else relevant_rows(plan.source, plan.flips, plan.target, y, people),
-            sample=np.random.default_rng(seed).permutation(len(plan))[:MAX_SAMPLE],
+            sample=_sample(plan, seed),
             codes={"original": original, "target": target},
             code_rows=every,
             goals=None if truth is None else truth(plan.source, plan.target),
@@ -195,9 +216,7 @@ class Bench:
         scores: dict[str, JudgeScores] = {}
         found: dict[str, Statistic] = {}
         for key in self.before:
-            scores[key], judged = self._cells(
-                self.before[key] == self.y, np.ones_like(self.y, bool), self.y, self.blocks.number
-            )
+            scores[key], judged = self._cells(self.before[key] == self.y, self.y != UNKNOWN, self.y, self.blocks.number)
             found |= {f"{key}.{measure}": value for measure, value in judged.items()}
         groups = []
         for number, g in enumerate([c.group for c in (*self.comparisons, *self.rare)]):
@@ -226,7 +245,8 @@ class Bench:
                 precision = average_precision(self.z[picture], self.z, picture, relevant)
                 found["retrieval_map"] = self.blocks.mean(precision, self.blocks.number[picture[relevant.queries]])
         codes = np.unique(self.y, axis=0, return_inverse=True)[1].reshape(-1)
-        rows = np.random.default_rng(self.seed).permutation(len(self.z))[:MAX_SAMPLE]
+        rows = np.random.default_rng(self.seed).permutation(len(self.z))
+        rows = rows[(self.y[rows] != UNKNOWN).all(axis=1)][:MAX_SAMPLE]
         compared = len(self.comparisons)
         row = self._row(
             "held-out real", scores, found, groups[:compared], groups[compared:], cells, self.z[rows], codes[rows], None
@@ -343,6 +363,14 @@ class Bench:
         """Variance within edits of one change and target, over that of their sources: needs no real rows."""
         member, before = self._parts
         return squares_within(edited, member) / before if before > 0 else None
+
+
+def _sample(plan: EditPlan, seed: int) -> NDArray[np.intp]:
+    """Edits drawn at random, of sources whose labels are all known where there are some."""
+    order = np.random.default_rng(seed).permutation(len(plan))
+    if plan.complete is not None and plan.complete.any():
+        order = order[plan.complete[order]]
+    return order[:MAX_SAMPLE]
 
 
 def _both(judges: Judges) -> tuple[tuple[str, Judge], tuple[str, Judge]]:

@@ -39,7 +39,7 @@ class SilhouetteCalibration:
     """
 
     def __init__(self, val: EmbeddingSet, target: float) -> None:
-        plan = plan_edits(np.asarray(val.attributes), val.attribute_names, "each")
+        plan = plan_edits(np.asarray(val.attributes), val.attribute_names, exclusive=val.exclusive)
         plan = plan.take(np.random.default_rng(0).permutation(len(plan))[:MAX_SAMPLE])
         self.z = torch.from_numpy(val.embeddings)[plan.source]
         self.labels, self.targets = (torch.from_numpy(y).float() for y in (plan.original, plan.target))

@@ -17,6 +17,7 @@ from fclf.evaluation.discrepancy import weighted_within
 from fclf.evaluation.edits import EditPlan
 from fclf.evaluation.results import CellScores
 from fclf.evaluation.spread import distances
+from fclf.labels import UNKNOWN
 
 __all__ = ["CellBench", "balancing", "cell_benches", "residual_variance"]
 
@@ -94,9 +95,15 @@ class CellBench:
 
 
 def cell_benches(
-    z: Matrix, y: Labels, names: tuple[str, ...], plan: EditPlan, rng: np.random.Generator
+    z: Matrix,
+    y: Labels,
+    names: tuple[str, ...],
+    plan: EditPlan,
+    rng: np.random.Generator,
+    known: NDArray[np.bool_] | None = None,
 ) -> list[CellBench]:
-    """Every attribute x direction that is edited."""
+    """Every attribute x direction that is edited; real rows are those whose label of the attribute is `known`."""
+    real_of = y if known is None else np.where(known, y, UNKNOWN)
     found = []
     for k, name in enumerate(names):
         others = np.delete(np.arange(len(names)), k)
@@ -104,7 +111,7 @@ def cell_benches(
             edits = np.flatnonzero(plan.flips[:, k] & (plan.target[:, k] == to))
             if not len(edits):
                 continue
-            real = np.flatnonzero(y[:, k] == to)
+            real = np.flatnonzero(real_of[:, k] == to)
             labels = plan.target[edits][:, others]
             alike, odds = balancing(labels, y[real][:, others])
             chosen = np.sort(rng.permutation(np.flatnonzero(alike))[:MAX_ROWS])
@@ -116,8 +123,8 @@ def cell_benches(
                 energy = _energy(sources, np.full(len(chosen), 1 / len(chosen)), z[real], weights)
             else:
                 chosen = chosen[:0]
-            known = np.column_stack([np.ones(len(labels)), labels, plan.original[edits][:, others]])
-            left, size, _ = np.linalg.svd(known, full_matrices=False)
+            explained = np.column_stack([np.ones(len(labels)), labels, plan.original[edits][:, others]])
+            left, size, _ = np.linalg.svd(explained, full_matrices=False)
             basis = left[:, size > RANK * size[0]]
             found.append(
                 CellBench(

@@ -6,6 +6,7 @@ import numpy as np
 
 from fclf.closed.candidates import BASELINES, closed_forms
 from fclf.closed.linear import ClosedForm, DoNothing, TargetMean
+from fclf.closed.missing import completed
 from fclf.closed.nearest import NearestTarget
 from fclf.data.embeddings import EmbeddingSet
 from fclf.errors import InputError
@@ -23,18 +24,19 @@ def controls(train: EmbeddingSet, *, slow: bool = False, seed: int = 0) -> dict[
         seed: of that.
     """
     z, y = train.embeddings.astype(np.float64), np.asarray(train.attributes)
-    constant = [name for name, labels in zip(train.attribute_names, y.T, strict=True) if labels.min() == labels.max()]
+    constant = train.constant_attributes()
     if constant:
         raise InputError(
-            f"No control can be fitted to {', '.join(constant)}: all {len(y)} train rows have the same label. Give "
+            f"No control can be fitted to {', '.join(constant)}: all train rows with a label have the same one. Give "
             "rows of both labels the split 'train', or evaluate the file that the checkpoint was trained on."
         )
+    full = completed(z, y, seed)
     found: dict[str, ClosedForm] = {
         "do nothing": DoNothing(),
-        "target mean": TargetMean.fit(z, y),
-        "nearest real target row": NearestTarget.fit(z, y),
+        "target mean": TargetMean.fit(z, full),
+        "nearest real target row": NearestTarget.fit(z, full),
         **closed_forms(z, y, train.identities, names=BASELINES),
     }
     if slow:
-        found["flow matching"] = FlowMatching.fit(z, y, seed=seed)
+        found["flow matching"] = FlowMatching.fit(z, full, seed=seed)
     return found

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fclf.data.embeddings import EmbeddingSet
 from fclf.data.targets import check_known, edit_targets, own_labels
 from fclf.errors import InputError
+from fclf.labels import ExclusiveGroup, settled
 
 __all__ = [
     "MIN_EDITED",
@@ -42,6 +43,8 @@ class EditPlan:
     """Row number of the source among the evaluated rows."""
     original: Int8[np.ndarray, "m K"]
     target: Int8[np.ndarray, "m K"]
+    complete: NDArray[np.bool_] | None = None
+    """Whether all labels of the source are known; None where all are."""
 
     def __len__(self) -> int:
         return len(self.source)
@@ -53,7 +56,8 @@ class EditPlan:
 
     def take(self, edits: NDArray[np.intp]) -> EditPlan:
         """Choose edits by their row numbers in the plan."""
-        return EditPlan(self.source[edits], self.original[edits], self.target[edits])
+        complete = None if self.complete is None else self.complete[edits]
+        return EditPlan(self.source[edits], self.original[edits], self.target[edits], complete)
 
 
 @dataclass(frozen=True)
@@ -70,12 +74,21 @@ class Group:
     """Evaluated rows that have the target combination by themselves."""
 
 
-def plan_edits(y: Int8[np.ndarray, "n K"], names: tuple[str, ...], mode: Mode = "each", seed: int = 0) -> EditPlan:
+def plan_edits(
+    y: Int8[np.ndarray, "n K"],
+    names: tuple[str, ...],
+    mode: Mode = "each",
+    seed: int = 0,
+    known: NDArray[np.bool_] | None = None,
+    exclusive: Sequence[ExclusiveGroup] = (),
+) -> EditPlan:
     """Plan edits of rows with attributes `y`.
 
     `each`: every row once per attribute, that attribute flipped; the mode that decides. `single`: every row once,
     one random attribute. `multi`: every row once, two or three random attributes. `smiling`: every row once, the
-    attribute named Smiling.
+    attribute named Smiling. Where only some labels are `known`, (n, K), no other is flipped, and `y` holds what the
+    rest are taken for. A group of `exclusive` attributes is one choice: who gains one loses the one that was there, and
+    an edit that would only lose one that every row has is left out.
     """
     n, k = y.shape
     rows = np.arange(n)
@@ -94,8 +107,17 @@ def plan_edits(y: Int8[np.ndarray, "n K"], names: tuple[str, ...], mode: Mode = 
             low, high = (1, 1) if mode == "single" else (min(2, k), min(3, k))
             counts = rng.integers(low, high + 1, (n, 1))
             flips = rng.random((n, k)).argsort(axis=1) < counts
+    partly = known is not None and not known.all()
+    flips = flips & known[source] if known is not None and partly else flips
     original = y[source]
-    return EditPlan(source, original, np.where(flips, 1 - original, original).astype(np.int8))
+    target = settled(original, np.where(flips, 1 - original, original).astype(np.int8), exclusive)
+    plan = EditPlan(source, original, target, _all_of(known)[source] if known is not None and partly else None)
+    return plan.take(np.flatnonzero(plan.flips.any(axis=1))) if partly or exclusive else plan
+
+
+def _all_of(known: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Rows of which all is known."""
+    return np.asarray(known.all(axis=1))
 
 
 def ask_edits(rows: EmbeddingSet, assign: Mapping[str, int], flip: Sequence[str]) -> EditPlan:
@@ -107,8 +129,8 @@ def ask_edits(rows: EmbeddingSet, assign: Mapping[str, int], flip: Sequence[str]
     y, names = own_labels(rows, rows.attribute_names), rows.attribute_names
     check_known(y, names, "A flipbook starts from them")
     if not assign and not flip:
-        return plan_edits(y, names)
-    plan = EditPlan(np.arange(len(y)), y, edit_targets(y, names, assign, flip))
+        return plan_edits(y, names, exclusive=rows.exclusive)
+    plan = EditPlan(np.arange(len(y)), y, edit_targets(y, names, assign, flip, rows.exclusive))
     if not plan.flips.any():
         wanted = ", ".join(f"{name}={value}" for name, value in assign.items())
         raise InputError(f"All {len(y)} rows have {wanted} already, so nothing would change. Set or flip another.")
@@ -124,9 +146,10 @@ def all_groups(plan: EditPlan, y: Int8[np.ndarray, "n K"]) -> list[Group]:
     """Groups of the plan, with the real rows that each has among those with labels `y`.
 
     Edits that make different changes are kept apart even where they end at the same combination: mixed together,
-    they have a larger spread than any real combination.
+    they have a larger spread than any real combination. Neither edits nor rows with an unknown label are in a group.
     """
-    keys, edits = _members(np.concatenate([plan.flips, plan.target], axis=1))
+    chosen = np.arange(len(plan)) if plan.complete is None else np.flatnonzero(plan.complete)
+    keys, edits = _members(np.concatenate([plan.flips, plan.target], axis=1)[chosen])
     k = y.shape[1]
     having = {key.tobytes(): rows for key, rows in zip(*_members(y.astype(np.int8)), strict=True)}
     nobody = np.zeros(0, dtype=np.intp)
@@ -134,7 +157,7 @@ def all_groups(plan: EditPlan, y: Int8[np.ndarray, "n K"]) -> list[Group]:
         Group(
             change=tuple(int(i) for i in np.flatnonzero(key[:k])),
             target=tuple(int(v) for v in key[k:]),
-            edits=rows,
+            edits=chosen[rows],
             real=having.get(key[k:].tobytes(), nobody),
         )
         for key, rows in zip(keys.astype(np.int8), edits, strict=True)

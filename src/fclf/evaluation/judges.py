@@ -17,6 +17,7 @@ from sklearn.neural_network import MLPClassifier
 from fclf.closed.probe import Standardiser, logistic_weights
 from fclf.data.embeddings import EmbeddingSet
 from fclf.errors import InputError
+from fclf.labels import UNKNOWN
 
 __all__ = ["Judge", "Judges", "LinearJudge", "MLPJudge", "Standardiser", "cell_shares"]
 
@@ -77,9 +78,9 @@ class MLPJudge:
         x = inputs(z)
         models = []
         for labels in y.T:
-            rows = np.arange(len(labels))
-            rare = rows[labels == (labels.mean() < 0.5)]
-            rows = np.concatenate([rows, rng.choice(rare, len(labels) - 2 * len(rare))])
+            rows = np.flatnonzero(labels != UNKNOWN)
+            rare = rows[labels[rows] == (labels[rows].mean() < 0.5)]
+            rows = np.concatenate([rows, rng.choice(rare, len(rows) - 2 * len(rare))])
             model = MLPClassifier((128,), alpha=3.0, early_stopping=len(rows) >= 50, max_iter=300, random_state=seed)
             models.append(model.fit(x[rows], labels[rows]))
         return cls(inputs, tuple(models))
@@ -107,11 +108,11 @@ class Judges:
         """
         y = np.asarray(data.attributes)
         for k, name in enumerate(data.attribute_names):
-            ones = int(y[:, k].sum())
-            if min(ones, len(y) - ones) < 2:
+            ones, zeros = (int((y[:, k] == value).sum()) for value in (1, 0))
+            if min(ones, zeros) < 2:
                 raise InputError(
-                    f"The judge rows cannot teach '{name}': {ones} of {len(y)} have it. At least two with and two "
-                    "without are needed; give more rows the split 'judge' or leave the attribute out."
+                    f"The judge rows cannot teach '{name}': {ones} of {ones + zeros} have it. At least two with and "
+                    "two without are needed; give more rows the split 'judge' or leave the attribute out."
                 )
         z = data.embeddings.astype(np.float64)
         inputs = Standardiser.fit(z)

@@ -57,7 +57,7 @@ class SpreadMonitor:
         rows = np.random.default_rng(seed).permutation(len(val))[: max(1, MAX_EDITS // len(val.attribute_names))]
         val = val.take(np.sort(rows))
         self.names, self.seed = val.attribute_names, seed
-        self.plan = plan_edits(np.asarray(val.attributes), self.names, "each")
+        self.plan = plan_edits(np.asarray(val.attributes), self.names, exclusive=val.exclusive)
         self.real, self.y = train.embeddings.astype(np.float64), np.asarray(train.attributes)
         self.sources = val.embeddings[self.plan.source].astype(np.float64)
         self.z = torch.from_numpy(val.embeddings)[self.plan.source]

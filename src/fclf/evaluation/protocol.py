@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float64
+from jaxtyping import Float64, Int8
 from numpy.typing import NDArray
 
 from fclf import __version__
@@ -31,6 +31,7 @@ from fclf.evaluation.readings import FieldScores, PathScores
 from fclf.evaluation.results import Metrics, PlotPoints, Report
 from fclf.evaluation.verdict import collapse_signs, judge_table
 from fclf.flow import Flow
+from fclf.labels import UNKNOWN
 
 __all__ = ["evaluate"]
 
@@ -88,13 +89,15 @@ def evaluate(
             f"{people} of {len(judge_rows)} judge rows show people whom this checkpoint was trained on. Use the split "
             "that it was trained with, or one that keeps people apart."
         )
-    rows = data.part(split).labelled()
+    rows = data.part(split)
+    rows = rows.labelled() if checkpoint.classifier else rows.fully_labelled()
     if len(rows) < MIN_ROWS:
         raise InputError(
             f"{len(rows)} rows in the split '{split}' are too few to evaluate; at least {MIN_ROWS} are needed."
         )
     train = data.part("train").labelled()
-    bench = Bench.build(rows, Judges.fit(judge_rows, seed), mode, seed, truth)
+    guessed, guesses = checkpoint.infer(rows)
+    bench = Bench.build(rows, Judges.fit(judge_rows, seed), mode, seed, truth, np.asarray(guessed.attributes))
     flow = checkpoint.flow()
     destinations, steps = _follow(flow, bench)
     book = _flipbook(flow, bench, rows, decoder, images)  # before the controls, as a folder may turn out to be empty
@@ -106,8 +109,8 @@ def evaluate(
     history = [{key: _finite(value) for key, value in record.items()} for record in checkpoint.history]
     combinations = {
         "possible": 2 ** len(data.attribute_names),
-        "train": len(np.unique(np.asarray(train.attributes), axis=0)),
-        "evaluated": len(np.unique(bench.y, axis=0)),
+        "train": _combinations(np.asarray(train.attributes)),
+        "evaluated": _combinations(bench.y),
         "targets": len(np.unique(bench.plan.target, axis=0)),
     }
     metrics = Metrics(
@@ -136,7 +139,7 @@ def evaluate(
         bands=read_bands(table[0], checkpoint.epoch),
         checks=check_run(history, checkpoint.config, combinations),
         projection=kind,
-        notes=_notes(checkpoint.shared_rows(rows), rows, bench),
+        notes=_notes(checkpoint.shared_rows(rows), rows, bench, guesses),
     )
     return Report(metrics, _plot_points(flow, bench, destinations, kind, book))
 
@@ -217,11 +220,21 @@ def _plot_points(flow: Flow, bench: Bench, destinations: Matrix, kind: Kind, boo
     )
 
 
-def _notes(trained_on: int, rows: EmbeddingSet, bench: Bench) -> list[str]:
+def _combinations(y: Int8[np.ndarray, "n K"]) -> int:
+    """How many occur among rows without an unknown label."""
+    return len(np.unique(y[(y != UNKNOWN).all(axis=1)], axis=0))
+
+
+def _notes(trained_on: int, rows: EmbeddingSet, bench: Bench, guesses: int) -> list[str]:
     """What a reader should know before believing the table."""
     found = []
     if trained_on:
         found.append(f"{trained_on} of the {len(rows)} evaluated rows were used in training: this flatters the flow.")
+    if guesses:
+        found.append(
+            f"{guesses} of the {len(rows)} evaluated rows have an unknown label, which the checkpoint's classifier "
+            "guessed for the edits. Unknown labels are neither flipped nor judged, and these rows are in no group."
+        )
     if not bench.groups:
         found.append(
             f"No group has {MIN_EDITED} edits and {MIN_REAL} different real rows to compare them with: gap, variance "

@@ -18,6 +18,7 @@ from fclf.evaluation.judges import LinearJudge, Standardiser, cell_shares
 from fclf.evaluation.pooling import mean_defined
 from fclf.evaluation.retrieval import rank_one
 from fclf.evaluation.spread import distances, mean_distance_within, total_variance
+from fclf.labels import UNKNOWN
 
 __all__ = ["LABELS", "Bout", "Scores"]
 
@@ -101,13 +102,23 @@ class Bout:
     """Of each group's sources."""
 
     @classmethod
-    def prepare(cls, referees: EmbeddingSet, val: EmbeddingSet, seed: int = 0) -> Bout:
-        """Fit the referee and measure what is the same for every candidate."""
+    def prepare(
+        cls, referees: EmbeddingSet, val: EmbeddingSet, taken_for: Int8[np.ndarray, "n K"], seed: int = 0
+    ) -> Bout:
+        """Fit the referee and measure what is the same for every candidate.
+
+        Args:
+            referees: one half of the train rows.
+            val: rows to edit.
+            taken_for: their labels, those that are unknown guessed.
+            seed: of samples.
+        """
         real, labels = referees.embeddings.astype(np.float64), np.asarray(referees.attributes)
         inputs = Standardiser.fit(real)
         judge = LinearJudge.fit(inputs, real, labels)
         rows = val.embeddings.astype(np.float64)
-        plan = plan_edits(np.asarray(val.attributes), val.attribute_names, "each")
+        known = np.asarray(val.attributes) != UNKNOWN
+        plan = plan_edits(taken_for, val.attribute_names, known=known, exclusive=val.exclusive)
         blocks = Blocks.draw(len(val), val.identities, seed)
         others = np.random.default_rng(seed).permutation(len(real))[:GALLERY]
         bout = cls(
@@ -132,7 +143,7 @@ class Bout:
         """What the referee says of real val rows."""
         labels = np.asarray(val.attributes)
         right = self.judge.predict(val.embeddings.astype(np.float64)) == labels
-        return float(np.mean(list(cell_shares(right, np.ones_like(right), labels, val.attribute_names).values())))
+        return float(np.mean(list(cell_shares(right, labels != UNKNOWN, labels, val.attribute_names).values())))
 
     def judged(self, form: ClosedForm) -> Scores:
         """Measure a candidate; NaN where not defined."""

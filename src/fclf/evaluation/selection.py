@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from jaxtyping import Int8
 from numpy.typing import NDArray
 
 from fclf.closed.candidates import LEARNED, PERSONAL, STARTS, closed_forms
 from fclf.closed.conditional_vae import OnStep
 from fclf.closed.linear import ClosedForm
-from fclf.closed.probe import first_half, some_people
+from fclf.closed.probe import FINE_PENALTY, LinearClassifier, first_half, some_people
 from fclf.data.embeddings import EmbeddingSet
 from fclf.evaluation.jackknife import Statistic, standard_error
 from fclf.evaluation.readings import Model
 from fclf.evaluation.referees import LABELS, Bout, Scores
+from fclf.labels import UNKNOWN
 
 __all__ = ["Choice", "Trial", "arrays", "choose"]
 
@@ -119,7 +121,8 @@ def choose(
         return Choice(chosen=simplest, start=simplest, keep=keep, reason=reason)
     rows = np.random.default_rng(seed).permutation(len(val))[: max(1, MAX_EDITS // len(val.attribute_names))]
     val = val.take(np.sort(rows))
-    bouts = [(Bout.prepare(second, val), first), (Bout.prepare(first, val), second)]
+    labels = _taken_for(train, val)
+    bouts = [(Bout.prepare(second, val, labels), first), (Bout.prepare(first, val, labels), second)]
     real = float(np.mean([bout.real_success(val) for bout, _ in bouts]))
     names = None if start is None else {start, *BENT} if start == STARTS["transport"] else {start}
     forms = [
@@ -221,6 +224,15 @@ def _halves(train: EmbeddingSet, seed: int) -> tuple[EmbeddingSet, EmbeddingSet]
     """Two halves of the people."""
     first = first_half(len(train), train.identities, seed)
     return train.take(first), train.take(~first)
+
+
+def _taken_for(train: EmbeddingSet, val: EmbeddingSet) -> Int8[np.ndarray, "n K"]:
+    """Labels of the val rows, those that are unknown as a classifier of the train rows guesses them."""
+    labels = np.asarray(val.attributes)
+    if (labels != UNKNOWN).all():
+        return labels
+    classifier = LinearClassifier.fit(train.embeddings, np.asarray(train.attributes), FINE_PENALTY)
+    return np.where(labels == UNKNOWN, classifier.logits(val.embeddings.astype(np.float64)) > 0, labels).astype(np.int8)
 
 
 def _rare(rows: EmbeddingSet) -> list[str]:

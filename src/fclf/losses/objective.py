@@ -8,12 +8,13 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from fclf.config import LossConfig, PairwiseMSEConfig, PrototypeInfoNCEConfig
 from fclf.data.targets import flip_attributes
 from fclf.flow import VectorField
+from fclf.labels import ExclusiveGroup
 from fclf.losses.contrastive import agreement, pairwise_infonce, pairwise_mse, prototype_infonce
 from fclf.losses.prototypes import BatchPrototypes, MovingAveragePrototypes, PrototypeSource, RealPrototypes
 from fclf.losses.regularizers import curl, divergence, probe_jacobian, smoothness, squared_distance
@@ -32,6 +33,10 @@ class Rollout:
     """Destinations of embeddings for target attributes."""
     generator: torch.Generator
     training: bool = True
+    complete: Bool[Tensor, " n"] | None = None
+    """Rows whose targets are all known; None where all are."""
+    exclusive: tuple[ExclusiveGroup, ...] = ()
+    """Attributes that exclude each other."""
 
     @cached_property
     def end(self) -> Float[Tensor, "n d"]:
@@ -118,17 +123,23 @@ class Objective:
         return {name: estimates[name](probe, self.config.jacobian_reduction) for name in self.jacobian_weights}
 
     def _contrastive(self, r: Rollout) -> Tensor:
+        """Of the rows whose targets are known: who agrees with a row of unknown targets is not known either."""
         kind, tau = self.config.contrastive, self.config.temperature
+        end, targets = r.end, r.targets
+        if r.complete is not None:
+            end, targets = end[r.complete], targets[r.complete]
+        if not len(end):
+            return (r.end * 0).sum()
         if isinstance(kind, PairwiseMSEConfig):
-            return pairwise_mse(r.end, r.targets, tau)
+            return pairwise_mse(end, targets, tau)
         if not isinstance(kind, PrototypeInfoNCEConfig):
-            return pairwise_infonce(r.end, agreement(r.targets, kind.agreement), tau)
-        loss = r.end.new_zeros(())
+            return pairwise_infonce(end, agreement(targets, kind.agreement), tau)
+        loss = end.new_zeros(())
         if kind.prototype_weight:
-            centres, own = self.prototypes(r.end, r.targets, training=r.training)
-            loss = loss + kind.prototype_weight * prototype_infonce(r.end, centres, own, tau)
+            centres, own = self.prototypes(end, targets, training=r.training)
+            loss = loss + kind.prototype_weight * prototype_infonce(end, centres, own, tau)
         if kind.pairwise_weight:
-            loss = loss + kind.pairwise_weight * pairwise_infonce(r.end, agreement(r.targets), tau)
+            loss = loss + kind.pairwise_weight * pairwise_infonce(end, agreement(targets), tau)
         return loss
 
     def _identity(self, r: Rollout) -> Tensor:
@@ -136,7 +147,7 @@ class Objective:
 
     def _separation(self, r: Rollout) -> Tensor:
         """FIX 4: away from where the same rows would go with one random attribute of the target wrong."""
-        wrong = flip_attributes(r.targets, r.generator, max_flips=1)
+        wrong = flip_attributes(r.targets, r.generator, max_flips=1, exclusive=r.exclusive)
         return -squared_distance(r.end, r.carry(r.start, wrong), self.config.identity_reduction)
 
 

@@ -1,7 +1,8 @@
 """Parquet files: `embedding`, one column an attribute, `id`, `identity`, `split`, and whatever else a table holds.
 
-The schema metadata `fclf.attributes`, a JSON list, says which columns are attributes and in which order. Two more
-conventions let every table and every set of arrays survive the way there and back:
+The schema metadata `fclf.attributes`, a JSON list, says which columns are attributes and in which order, and
+`fclf.encoder` which network made the embeddings. Two more conventions let every table and every set of arrays survive
+the way there and back:
 
 - a column with nulls is read as two arrays, `NAME` (nulls filled with 0 or an empty text) and `NAME:null` (where);
 - an array that is no column (no row for each embedding, or a type that Parquet has not) is metadata,
@@ -46,6 +47,7 @@ COLUMNS = {"embeddings": "embedding", "ids": "id", "identities": "identity", "sp
 """Key of an array and the column that holds it."""
 
 ATTRIBUTES = b"fclf.attributes"
+ENCODER = b"fclf.encoder"
 ARRAY = b"fclf.array."
 NULL = ":null"
 OPTIONS = {"compression": "zstd", "write_page_checksum": True}
@@ -98,6 +100,9 @@ def arrays_of(table: pa.Table, names: Sequence[str], source: str, first_row: int
     arrays: dict[str, NDArray[Any]] = {}
     if "embedding" in table.column_names:
         arrays["embeddings"] = _embeddings(table["embedding"], source, first_row)
+        encoder = (table.schema.metadata or {}).get(ENCODER)
+        if encoder is not None:
+            arrays["encoder"] = np.array(encoder.decode("utf-8", "replace"))
     if names:
         labels = [number_column(table[name], name, source) for name in names]
         arrays |= {"attributes": np.stack(labels, axis=1), "attribute_names": np.array(names)}
@@ -129,6 +134,8 @@ def write_parquet(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
             names = [str(name) for name in arrays["attribute_names"]]
             columns += [(name, _column(array[:, k])) for k, name in enumerate(names)]
             metadata[ATTRIBUTES] = json.dumps(names).encode()
+        elif key == "encoder" and array.shape == () and array.dtype.kind == "U":
+            metadata[ENCODER] = str(array).encode()
         elif key in marks:
             continue  # written with the column whose nulls it marks
         elif _fits_a_column(array, rows):
