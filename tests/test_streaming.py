@@ -452,12 +452,10 @@ def test_labels_of_a_folder_are_joined_to_all_rows(runs, many, tmp_path, capsys,
     folder = tmp_path / "celeba"
     folder.mkdir()
     (folder / "list_attr_celeba.txt").write_text("\n".join([*lines, ""]))
-    for file, values in (
-        ("list_eval_partition.txt", np.arange(5000) // 2500),
-        ("identity_CelebA.txt", many.identities),
-    ):
-        people = np.arange(5000) // 5 if "identity" in file else values
-        (folder / file).write_text("".join(f"{name} {value}\n" for name, value in zip(names, people, strict=True)))
+    rows = np.arange(5000)
+    for name, values in (("list_eval_partition", rows // 2500), ("identity_CelebA", rows // 5)):
+        text = "".join(f"{image} {value}\n" for image, value in zip(names, values, strict=True))
+        (folder / f"{name}.txt").write_text(text)
     ids = {"ids": np.array(names)} if joined_by == "id" else {}
     rows = EmbeddingSet.from_arrays({"embeddings": many.embeddings, "extra": np.arange(5000), **ids})
     rows.save(tmp_path / "rows.parquet")
