@@ -411,3 +411,60 @@ def test_memory_does_not_grow_with_the_rows(runs, many, tmp_path):
         peaks.append(int(done.stdout) / 1024)
         assert parquet.read_metadata(tmp_path / "out.parquet").num_rows == 5000 * times
     assert peaks[1] - peaks[0] < 15, peaks
+
+
+# Targets of every row, and labels from a folder
+
+
+def test_null_in_a_column_of_targets_leaves_a_row_as_it_is(runs, many, tmp_path):
+    """Null in Parquet, null that memory holds as a mask, -1 and NaN are the same."""
+    want = np.arange(5000) % 3
+    held = [None if value == 2 else int(value) for value in want]
+    many.save(tmp_path / "plain.parquet")
+    table = parquet.read_table(tmp_path / "plain.parquet")
+    parquet.write_table(table.append_column("want", pa.array(held, pa.int8())), tmp_path / "null.parquet")
+    replace(many, extras={"want": np.where(want == 2, np.nan, want)}).save(tmp_path / "nan.npz")
+    outs = {"null.parquet": ("a.parquet", "b.npz"), "nan.npz": ("c.parquet",)}
+    expected = Checkpoint.load(runs / "shift").edit(many, {"Smiling": np.where(want == 2, -1, want)})
+    assert expected.attributes[:, 0].tolist() == np.where(want == 2, many.attributes[:, 0], want).tolist()
+    np.testing.assert_array_equal(expected.embeddings[want == 2], many.embeddings[want == 2])
+    assert (expected.embeddings[want != 2] != many.embeddings[want != 2]).any()
+    for source, names in outs.items():
+        for name in names:
+            assert edit(runs / "shift", tmp_path / source, tmp_path / name, "--set", "Smiling=@want") == 0
+            found = EmbeddingSet.load(tmp_path / name)
+            np.testing.assert_allclose(found.embeddings, expected.embeddings, atol=1e-6)  # projected again when read
+            np.testing.assert_array_equal(found.attributes, expected.attributes)
+
+
+def test_an_attribute_is_a_column_of_targets_too(runs, many, file, tmp_path):
+    assert edit(runs / "shift", file, tmp_path / "out.parquet", "--set", "Smiling=@Male") == 0
+    table = parquet.read_table(tmp_path / "out.parquet")
+    assert table["Smiling"].to_pylist() == table["Male"].to_pylist() == many.attributes[:, 2].tolist()
+
+
+@pytest.mark.parametrize("joined_by", ["id", "order"])
+def test_labels_of_a_folder_are_joined_to_all_rows(runs, many, tmp_path, capsys, joined_by):
+    names = [f"{row + 1:06d}.jpg" for row in range(5000)]
+    signs = np.where(many.attributes == 1, 1, -1).tolist()
+    lines = ["5000", " ".join(many.attribute_names)]
+    lines += [f"{name} {' '.join(map(str, row))}" for name, row in zip(names, signs, strict=True)]
+    folder = tmp_path / "celeba"
+    folder.mkdir()
+    (folder / "list_attr_celeba.txt").write_text("\n".join([*lines, ""]))
+    rows = np.arange(5000)
+    for name, values in (("list_eval_partition", rows // 2500), ("identity_CelebA", rows // 5)):
+        text = "".join(f"{image} {value}\n" for image, value in zip(names, values, strict=True))
+        (folder / f"{name}.txt").write_text(text)
+    ids = {"ids": np.array(names)} if joined_by == "id" else {}
+    rows = EmbeddingSet.from_arrays({"embeddings": many.embeddings, "extra": np.arange(5000), **ids})
+    rows.save(tmp_path / "rows.parquet")
+    rows.save(tmp_path / "rows.npz")
+    more = ("--flip", "Male", "--labels-from", str(folder), "--split", "val")
+    said = []
+    for suffix in ("parquet", "npz"):
+        assert edit(runs / "shift", tmp_path / f"rows.{suffix}", tmp_path / f"{suffix}.parquet", *more) == 0
+        said.append(capsys.readouterr().err)
+    assert said[0] == said[1]
+    assert f"joined by {joined_by}" in said[0]
+    assert columns(tmp_path / "parquet.parquet") == columns(tmp_path / "npz.parquet")

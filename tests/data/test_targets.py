@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fclf.data.embeddings import EmbeddingSet
-from fclf.data.targets import combination_codes, edit_targets, flip_attributes, own_labels
+from fclf.data.targets import combination_codes, edit_targets, flip_attributes, own_labels, row_targets
 from fclf.errors import InputError
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -187,3 +187,37 @@ def test_unknown_labels_are_never_flipped_and_known_ones_are_as_often_as_they_ca
     assert torch.equal(flipped[unknown], y[unknown])
     assert (flipped[~unknown] >= 0).all()
     assert torch.equal((flipped != y).sum(1), (~unknown).sum(1).clamp_max(2))
+
+
+VALUES = (0, 1, -1, float("nan"))
+
+
+@given(st.lists(st.sampled_from(VALUES), min_size=1, max_size=30), st.integers(0, 2**16))
+def test_a_value_a_row_is_that_rows_target_and_unknown_leaves_it(values, seed):
+    own = np.random.default_rng(seed).integers(0, 2, (len(values), len(NAMES)), dtype=np.int8)
+    found = edit_targets(own, NAMES, {NAMES[1]: np.array(values)}, [])
+    for row, value in enumerate(values):  # the naive loop
+        expected = own[row].copy()
+        if value in (0, 1):
+            expected[1] = value
+        assert found[row].tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ([0, 1, 2], "row 12 is 2"),
+        ([0, 0.5, 1], "row 11 is 0.5"),
+        ([0, 1], r"shape \(2,\) came for 3 rows"),
+        ([[0], [1], [1]], r"shape \(3, 1\) came for 3 rows"),
+        (["0", "1", "1"], "has type <U1"),
+    ],
+)
+def test_what_is_no_target_is_refused_with_its_row(values, says):
+    with pytest.raises(InputError, match=says):
+        row_targets(np.array(values), 3, "The target", first_row=10)
+
+
+@pytest.mark.parametrize("kind", [np.bool_, np.int64, np.uint8, np.float32])
+def test_any_type_of_number_will_do(kind):
+    assert row_targets(np.array([0, 1, 1], dtype=kind), 3, "The target").tolist() == [0, 1, 1]
