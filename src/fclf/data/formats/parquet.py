@@ -75,7 +75,7 @@ def read_parquet(path: Path, what: str) -> dict[str, NDArray[Any]]:
 
 
 @contextmanager
-def clear_read_errors(path: Path, what: str) -> Iterator[None]:
+def clear_read_errors(path: Path | str, what: str) -> Iterator[None]:
     """Say what may be wrong with a file that Arrow cannot read."""
     try:
         yield
