@@ -16,7 +16,9 @@ from fclf.closed.probe import FINE_PENALTY, LinearClassifier
 from fclf.closed.support import Support
 from fclf.config import Config, changes
 from fclf.data.embeddings import EmbeddingSet
+from fclf.data.shards.index import ShardIndex
 from fclf.errors import InputError
+from fclf.files import digest
 from fclf.labels import UNKNOWN
 from fclf.run_folder import RunFolder
 from fclf.warm_start import WarmStart
@@ -66,6 +68,19 @@ class Provenance:
             },
             support=Support.fit(z, completed(z, y), val_z, val_y, train_rows.identities),
             rows={"train": len(train_rows), "val": len(val_rows)},
+        )
+
+    def sampled_from(self, shards: ShardIndex) -> Provenance:
+        """The same where the rows are a sample of shards, all of whose train rows may be read.
+
+        Ids and digests stay those of the sample. Rows of another split of the same shards, of which a share was
+        trained on, are found by it all the same: of m such rows, m times the sample's share of the shards' rows.
+        """
+        counts = {split: int(shards.usable(split).sum()) for split in self.rows}
+        return replace(
+            self,
+            fingerprint=digest(f"{shards.fingerprint} {self.fingerprint}".encode()),
+            rows=counts | {f"{split}_sample": count for split, count in self.rows.items()},
         )
 
     def after(self, start: WarmStart, data: EmbeddingSet, taken: str) -> Provenance:

@@ -6,29 +6,28 @@ import math
 import os
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from fclf.checkpoint import Checkpoint
 from fclf.config import ChangeModelConfig, Config, ModelConfig, TrainingConfig
 from fclf.data.embeddings import EmbeddingSet
+from fclf.data.shards.index import ShardIndex
 from fclf.data.targets import combination_codes, flip_attributes
 from fclf.errors import InputError, NonFiniteLossError, VerdictError
 from fclf.evaluation.calibration import SilhouetteCalibration
 from fclf.field import SharedPass, TargetField
 from fclf.fitting import EpochCallback, fit_edit
 from fclf.flow import step
-from fclf.labels import UNKNOWN, ExclusiveGroup
+from fclf.labels import UNKNOWN
 from fclf.losses.objective import Losses, Objective, Rollout, numbers
 from fclf.provenance import Provenance
 from fclf.ranks import ALONE, Ranks
 from fclf.run_folder import RunFolder
+from fclf.training_rows import Batch, MemoryRows, ShardRows, TrainingRows
 from fclf.warm_start import WarmStart
 
 __all__ = ["EpochCallback", "train"]
@@ -37,42 +36,13 @@ Edit = Callable[[Tensor, Tensor, Tensor], Tensor]
 Monitor = Callable[[Edit], Mapping[str, float]]
 MonitorOf = Callable[[EmbeddingSet, EmbeddingSet], Monitor]
 
-
-@dataclass(frozen=True)
-class _Rows:
-    """Embeddings and attributes of one split, on the device."""
-
-    z: Float[Tensor, "n d"]
-    y: Float[Tensor, "n K"]
-    """0, 1 or `UNKNOWN`."""
-    exclusive: tuple[ExclusiveGroup, ...] = ()
-
-    @cached_property
-    def complete(self) -> Bool[Tensor, " n"] | None:
-        """Rows whose labels are all known; None where all are."""
-        known = (self.y != UNKNOWN).all(dim=1)
-        return None if known.all() else known
-
-    def completed(self) -> tuple[Tensor, Tensor]:
-        """Embeddings and labels of the rows whose labels are all known."""
-        return (self.z, self.y) if self.complete is None else (self.z[self.complete], self.y[self.complete])
-
-    @classmethod
-    def of(cls, data: EmbeddingSet, device: torch.device) -> _Rows:
-        return cls(
-            torch.from_numpy(data.embeddings).to(device),
-            torch.from_numpy(np.asarray(data.attributes)).to(device, torch.float32),
-            data.exclusive,
-        )
-
-    def batches(self, order: Tensor, size: int) -> list[Tensor]:
-        """Whole batches only, as a contrastive loss depends on the size; all rows at once if they are fewer."""
-        size = min(size, len(order))
-        return [order[i : i + size] for i in range(0, len(order) - size + 1, size)]
+SAMPLE = {"train": 100_000, "val": 20_000}
+"""Labelled rows of shards that are held in memory: closed forms (which take 40,000), the classifier and prototypes of
+real rows are fitted on the first, and everything is validated on the second."""
 
 
 def train(
-    data: EmbeddingSet,
+    data: EmbeddingSet | ShardIndex,
     config: Config,
     output_dir: str | Path,
     *,
@@ -94,7 +64,9 @@ def train(
     never read. The same data, configuration and thread count give the same weights bit for bit on a CPU.
 
     Args:
-        data: with attributes and a split; `config.data.attributes` chooses among the attributes.
+        data: with attributes and a split; `config.data.attributes` chooses among the attributes. Of shards a field on
+            the target is trained on all train rows, read while it is trained; whatever else is fitted or measured is
+            on a sample of `SAMPLE` rows in which every combination has its share.
         config: what to do.
         output_dir: the run folder.
         resume: continue from `fclf_latest.pt` to the weights of a run that was never interrupted.
@@ -128,6 +100,9 @@ def train(
         raise InputError("--stop-on needs evaluations: --set training.evaluate_every=1 makes one after every epoch.")
     if config.data.attributes is not None:
         data = data.select(config.data.attributes)
+    shards = data if isinstance(data, ShardIndex) else None
+    if isinstance(data, ShardIndex):
+        data = data.sample(SAMPLE, config.data.split_seed)
     data = data.with_exclusive((group.attributes, group.always) for group in config.data.exclusive)
     settled = tuple(
         group.model_copy(update={"always": found.always})
@@ -150,6 +125,8 @@ def train(
         folder.check_cold()
     start = None if warm_start is None else WarmStart(warm_start, data.attribute_names, data.dim)
     seen = Provenance.of(data, train_rows, val_rows)
+    if shards is not None:
+        seen = seen.sampled_from(shards)
     if isinstance(config.model, ChangeModelConfig):
         if resume and folder.latest.is_file():  # it is fitted in one go, so what is there is finished
             saved = Checkpoint.load(folder.latest)
@@ -166,7 +143,7 @@ def train(
             fit_edit(config, config.model, seen, train_rows, val_rows, folder, on_epoch, taken)
         ranks.from_first(None)  # the others wait: a closed form is fitted by one
         return Checkpoint.load(folder.latest)
-    run = _Run(config, config.model, seen, train_rows, val_rows, folder, place, ranks)
+    run = _Run(config, config.model, seen, train_rows, val_rows, folder, place, ranks, shards)
     if start is not None:
         run.field.load_state_dict(start.weights(run.field, config.model))
         run.seen = seen.after(start, data, "weights")
@@ -194,12 +171,14 @@ class _Run:
         folder: RunFolder,
         device: torch.device,
         ranks: Ranks = ALONE,
+        shards: ShardIndex | None = None,
     ) -> None:
         self.config, self.seen, self.folder, self.device, self.ranks = config, seen, folder, device, ranks
-        self.train_rows, self.val_rows = (_Rows.of(rows, device) for rows in (train_rows, val_rows))
+        held, self.val_rows = (MemoryRows.of(rows, device) for rows in (train_rows, val_rows))
+        self.train_rows: TrainingRows = held if shards is None else ShardRows(shards, "train", device)
         settings = config.training
         self.field = TargetField(seen.dim, len(seen.names), hidden_dim=model.hidden_dim, seed=settings.seed).to(device)
-        self.objective = Objective(config.loss, self.train_rows.completed())
+        self.objective = Objective(config.loss, held.completed())
         self.optimizer = torch.optim.Adam(self.field.parameters(), lr=settings.learning_rate, fused=True)
         self.generator = torch.Generator().manual_seed(settings.seed)
         self.history: list[dict[str, float]] = []
@@ -276,10 +255,10 @@ class _Run:
             group["lr"] = rate
         self.field.train()
         sums: dict[str, float] = {}
-        order = torch.randperm(len(self.train_rows.z), generator=self.generator).to(self.device)
-        batches = self.train_rows.batches(order, settings.batch_size)
-        for rows in batches:
-            rollout = self._rollout(self.train_rows, rows, self.generator)
+        count = 0
+        for batch in self.train_rows.batches(settings.batch_size, self.generator, self.ranks):
+            count += 1
+            rollout = self._rollout(batch, self.generator)
             losses = self.objective(rollout)
             values = losses.values()
             self._check_bounded(values, losses, epoch)
@@ -293,19 +272,19 @@ class _Run:
             prototypes = combination_codes(judged).amax() + 1 if len(judged) else movement.new_zeros(())
             alike = {"gradient_norm": norm / self.ranks.count, "num_prototypes": prototypes / self.ranks.count}
             _add(sums, values | numbers({**alike, "movement": movement}, self.ranks))
-        return {name: value / len(batches) for name, value in sums.items()} | {"learning_rate": rate}
+        return {name: value / count for name, value in sums.items()} | {"learning_rate": rate}
 
     def _validate(self) -> dict[str, float]:
         """Mean losses of the val rows, by the same flip rule and with the same flips every epoch."""
         self.field.eval()
         generator = torch.Generator().manual_seed(self.config.training.seed)
-        order = torch.randperm(len(self.val_rows.z), generator=generator).to(self.device)
-        batches = self.val_rows.batches(order, self.config.training.batch_size)
         sums: dict[str, float] = {}
+        count = 0
         with torch.no_grad():
-            for rows in batches:
-                _add(sums, self.objective(self._rollout(self.val_rows, rows, generator)).values())
-        return {f"val_{name}": value / len(batches) for name, value in sums.items()}
+            for batch in self.val_rows.batches(self.config.training.batch_size, generator, self.ranks):
+                count += 1
+                _add(sums, self.objective(self._rollout(batch, generator)).values())
+        return {f"val_{name}": value / count for name, value in sums.items()}
 
     def _calibrate(self, epoch: int) -> dict[str, float]:
         """Set the strength of this epoch's checkpoint, where the configuration asks for it."""
@@ -315,15 +294,15 @@ class _Run:
         self.strength, found = self.calibration(self._checkpoint(epoch).flow())
         return {"strength": self.strength, "val_silhouette_by_target": found}
 
-    def _rollout(self, data: _Rows, rows: Tensor, generator: torch.Generator) -> Rollout:
-        settings = self.config.training
+    def _rollout(self, batch: Batch, generator: torch.Generator) -> Rollout:
+        settings, exclusive = self.config.training, self.val_rows.exclusive
         targets = flip_attributes(
-            data.y[rows],
+            batch.y,
             generator,
             probability=settings.flip_probability,
             min_flips=settings.min_flips,
             max_flips=settings.max_flips,
-            exclusive=data.exclusive,
+            exclusive=exclusive,
         )
         field = SharedPass(self.field, getattr(torch, settings.precision))
 
@@ -332,9 +311,8 @@ class _Run:
                 z = step(field, z, targets, settings.alpha)
             return z
 
-        complete = None if data.complete is None else data.complete[rows]
-        z = data.z[self.ranks.mine(rows)]
-        return Rollout(z, targets, field, carry, generator, self.field.training, complete, data.exclusive, self.ranks)
+        training, ranks = self.field.training, self.ranks
+        return Rollout(batch.z, targets, field, carry, generator, training, batch.complete, exclusive, ranks)
 
     def _check_bounded(self, values: Mapping[str, float], losses: Losses, epoch: int) -> None:
         """Stop where the loss is not finite or has exploded, and name the term that did it."""

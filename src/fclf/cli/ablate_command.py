@@ -53,7 +53,7 @@ def ablate(
     data = load_embeddings(
         embeddings, labels, normalize=normalize, labels_from=labels_from, partition=partition, split_seed=seed
     )
-    chosen = choose_attributes(data, attributes, load_config("before").data.attributes)
+    chosen = choose_attributes(data.attribute_names, attributes, load_config("before").data.attributes)
     if chosen is not None:
         data = data.select(chosen)
     say_split(data, seed)

@@ -64,6 +64,14 @@ class Shape(StrEnum):
 EmbeddingsOption = Annotated[
     Path, typer.Option("--embeddings", metavar="FILE", help="Embeddings: .npz, .parquet or .pt.")
 ]
+SourceOption = Annotated[
+    str,
+    typer.Option(
+        "--embeddings",
+        metavar="FILE|FOLDER|URL",
+        help="A file (.npz, .parquet, .pt), or shards: a folder, a pattern or an address such as s3://...",
+    ),
+]
 CheckpointOption = Annotated[
     Path,
     typer.Option("--checkpoint", metavar="FILE|DIR", help="A checkpoint, or a run folder (its best one)."),

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fclf.cli.common import Labels, note
+from fclf.cli.common import Labels, note, say_split
 from fclf.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from fclf.data.celeba import CelebA
     from fclf.data.embeddings import EmbeddingSet
     from fclf.data.labelling import Labelled
+    from fclf.data.shards.index import ShardIndex
 
 LabelsFromOption = Annotated[
     Path | None,
@@ -48,6 +51,52 @@ def load_embeddings(
     return with_labels_from(data, labels_from, path, partition=partition, split_seed=split_seed)
 
 
+def load_source(
+    source: str,
+    labels: Labels = Labels.binary,
+    *,
+    choose: Callable[[Sequence[str]], tuple[str, ...] | None],
+    normalize: bool = False,
+    labels_from: Path | None = None,
+    partition: str | None = None,
+    split_seed: int = 0,
+) -> tuple[EmbeddingSet | ShardIndex, tuple[str, ...] | None]:
+    """Read a file as `load_embeddings` does, or the index of shards; say what they were split by, and what was chosen.
+
+    Args:
+        source: a path, a pattern or an address.
+        labels: how attributes are written.
+        choose: attributes among those that the file or the first shard declares; None for all of them.
+        normalize: project rows to the unit sphere.
+        labels_from: as of `load_embeddings`; shards bring their own labels.
+        partition: as of `load_embeddings`.
+        split_seed: of rows without a split.
+    """
+    from fclf.data.shards.folder import is_sharded
+
+    if not is_sharded(source):
+        data = load_embeddings(
+            Path(source),
+            labels,
+            normalize=normalize,
+            labels_from=labels_from,
+            partition=partition,
+            split_seed=split_seed,
+        )
+        say_split(data, split_seed)
+        return data, choose(data.attribute_names)
+    from fclf.data.shards.index import ShardIndex, attributes_of
+
+    if labels_from is not None or partition is not None:
+        raise InputError("--labels-from joins labels to a single file; shards bring theirs as columns. Leave it out.")
+    chosen = choose(attributes_of(source))
+    index = ShardIndex.read(source, chosen, split_seed=split_seed, labels=labels.value, normalize=normalize)
+    note(f"{len(index):,} rows of width {index.dim} in {len(index.shards):,} shards.")
+    if not index.own_split:
+        note(f"The shards have no split; rows are split 56/8/16/20 by a hash of {index.split_key}, seed {split_seed}.")
+    return index, index.attribute_names
+
+
 def with_labels_from(
     data: EmbeddingSet, labels_from: Path | None, path: Path, *, partition: str | None = None, split_seed: int = 0
 ) -> EmbeddingSet:
@@ -79,7 +128,7 @@ def join_labels(
     return joined
 
 
-def choose_attributes(data: EmbeddingSet, typed: str | None, usual: tuple[str, ...] | None) -> tuple[str, ...] | None:
+def choose_attributes(there: Sequence[str], typed: str | None, usual: tuple[str, ...] | None) -> tuple[str, ...] | None:
     """Attributes to learn: those typed, or the recipe's where the file has them; None for all of the file's.
 
     Raises:
@@ -87,15 +136,15 @@ def choose_attributes(data: EmbeddingSet, typed: str | None, usual: tuple[str, .
     """
     if typed is not None:
         return tuple(name.strip() for name in typed.split(","))
-    if usual is None or data.attributes is None:
+    if usual is None or not there:
         return usual
-    there = [name for name in usual if name in data.attribute_names]
-    if not there:
-        note(f"None of the recipe's attributes is in the file; learning all of its {len(data.attribute_names)}.")
+    found = [name for name in usual if name in there]
+    if not found:
+        note(f"None of the recipe's attributes is in the file; learning all of its {len(there)}.")
         return None
-    if len(there) < len(usual):
+    if len(found) < len(usual):
         raise InputError(
-            f"The file has {', '.join(there)} of the recipe's attributes {', '.join(usual)}. Say which to learn: "
-            f"--attributes {','.join(there)}"
+            f"The file has {', '.join(found)} of the recipe's attributes {', '.join(usual)}. Say which to learn: "
+            f"--attributes {','.join(found)}"
         )
     return usual

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from fclf.cli.common import (
-    EmbeddingsOption,
     JsonOption,
     Labels,
     LabelsOption,
     OverwriteOption,
     ResumeOption,
+    SourceOption,
     ThreadsOption,
     check_resume,
     note,
     print_json,
     progress_bar,
-    say_split,
     speaks,
     use_threads,
 )
-from fclf.cli.loading import LabelsFromOption, NormalizeOption, PartitionOption, choose_attributes, load_embeddings
+from fclf.cli.loading import LabelsFromOption, NormalizeOption, PartitionOption, choose_attributes, load_source
 from fclf.errors import InputError
 
 REACHED = 0.02
@@ -33,7 +32,7 @@ REACHED = 0.02
 
 
 def train(
-    embeddings: EmbeddingsOption,
+    embeddings: SourceOption,
     output_dir: Annotated[Path, typer.Option(metavar="DIR", help="The run folder.")],
     config: Annotated[str, typer.Option(metavar="NAME|PATH", help="A recipe or a YAML file.")] = "edit",
     attributes: Annotated[
@@ -83,22 +82,25 @@ def train(
     if seed is not None:
         overrides.append(f"training.seed={seed}")
     settings = load_config(config, overrides)
-    data = load_embeddings(
+    usual = settings.data.attributes
+
+    def choose(there: Sequence[str]) -> tuple[str, ...] | None:
+        fixed = attributes is None and config not in recipes()  # a file of the user's own means what it says
+        return usual if fixed else choose_attributes(there, attributes, usual)
+
+    data, chosen = load_source(
         embeddings,
         labels,
+        choose=choose,
         normalize=normalize,
         labels_from=labels_from,
         partition=partition,
         split_seed=settings.data.split_seed,
     )
-    chosen = settings.data.attributes
-    if attributes is not None or config in recipes():  # a file of the user's own means what it says
-        chosen = choose_attributes(data, attributes, chosen)
     update: dict[str, Any] = {"attributes": chosen}
     if exclusive:
         update["exclusive"] = tuple(ExclusiveConfig(attributes=tuple(group.split(","))) for group in exclusive)
     settings = settings.model_copy(update={"data": settings.data.model_copy(update=update)})
-    say_split(data, settings.data.split_seed)
     earlier = None if warm_start is None else Checkpoint.load(warm_start)
     with progress_bar("Training", settings.training.num_epochs) as on_epoch:
         checkpoint = train_field(
@@ -122,7 +124,7 @@ def train(
         result = {"attributes": list(checkpoint.attribute_names), "last": last, "choice": checkpoint.choice or None}
         print_json({"output_dir": str(output_dir), **result})
     else:
-        following = ["fclf", "evaluate", "--checkpoint", str(output_dir), "--embeddings", str(embeddings)]
+        following = ["fclf", "evaluate", "--checkpoint", str(output_dir), "--embeddings", embeddings]
         following += ["--labels", labels.value] if labels != Labels.binary else []
         following += ["--labels-from", str(labels_from)] if labels_from else []
         following += ["--partition", partition] if partition else []

@@ -13,7 +13,7 @@ import pyarrow as pa
 from jaxtyping import Int64
 from numpy.typing import NDArray
 
-from fclf.data.checks import LabelCoding, check_people, known_splits, people_numbers, text_ids, unique_ids
+from fclf.data.checks import LabelCoding, check_people_of_splits, known_splits, people_numbers, text_ids, unique_ids
 from fclf.data.embeddings import EmbeddingSet
 from fclf.data.formats.parquet import COLUMNS, arrays_of, number_column
 from fclf.data.formats.parquet_blocks import BlockReader
@@ -131,7 +131,7 @@ class EmbeddingStream:
                     held[key].append(values)
             first += n
         self._check_ids(digests)
-        self._check_people(people)
+        check_people_of_splits(people, source)
         whole = {key: np.concatenate(parts) if parts else None for key, parts in held.items()}
         return EmbeddingSet(
             np.empty((self.rows, 0), np.float32),
@@ -152,14 +152,6 @@ class EmbeddingStream:
             suspects.append(texts[np.isin(_hashes(texts), again)])
         found = np.concatenate(suspects)
         unique_ids(found, len(found), str(self.path))
-
-    def _check_people(self, people: dict[str, list[NDArray[Any]]]) -> None:
-        of_split = {name: np.unique(np.concatenate(parts)) for name, parts in people.items() if parts}
-        if of_split:
-            numbers = np.concatenate(list(of_split.values()))
-            if len(np.unique(numbers)) < len(numbers):
-                where = np.repeat(list(of_split), [len(part) for part in of_split.values()])
-                check_people(numbers, where, str(self.path))
 
     def blocks(self, size: int, index: EmbeddingSet, columns: Sequence[str] = ()) -> Iterator[Block]:
         """Rows in blocks of `size`; the last has what is left.

@@ -17,8 +17,10 @@ from fclf.data.formats.parquet import arrays_of, attribute_names, clear_read_err
 from fclf.data.shards.folder import Shard
 from fclf.errors import InputError
 
-__all__ = ["ShardReader", "open_shard"]
+__all__ = ["RUN", "ShardReader", "open_shard"]
 
+RUN = 4096
+"""Rows that are read together where any may be."""
 BUFFER = 1 << 20
 """Bytes read at once where a column of a row group would be otherwise."""
 
@@ -38,6 +40,10 @@ class ShardReader(Protocol):
 
     def embeddings(self, start: int, stop: int, size: int) -> Iterator[NDArray[Any]]:
         """Rows `start` to `stop` as they are stored, unchecked, in blocks of `size`; the last has what is left."""
+        ...
+
+    def starts(self) -> Sequence[int]:
+        """First rows from which reading is no dearer than from anywhere before, of runs of some thousands."""
         ...
 
     def close(self) -> None:
@@ -141,6 +147,11 @@ class _Parquet:
         if waiting is not None and len(waiting):
             yield self._raw(waiting, at)
 
+    def starts(self) -> Sequence[int]:
+        metadata = self._parquet.file.metadata
+        sizes = [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+        return [int(first) for first in np.cumsum([0, *sizes[:-1]])] if sizes else []
+
     def _raw(self, table: pa.Table, stop: int) -> NDArray[Any]:
         raw: NDArray[Any] = arrays_of(table, (), self.shard.address, stop - len(table))["embeddings"]
         return raw
@@ -227,6 +238,9 @@ class _Array:
                     raise InputError(f"Shard: {self.shard.address} ended while it was read; fetch or write it again.")
                 done += got
             yield block
+
+    def starts(self) -> Sequence[int]:
+        return range(0, self.rows, RUN)
 
     def close(self) -> None:
         self._stream.close()
