@@ -115,7 +115,7 @@ def rows(tmp_path_factory):
 def test_torchrun_trains_the_weights_of_one_process_and_the_first_alone_writes(rows, tmp_path):
     epochs = ["--set", "training.num_epochs=2"]
     running = torchrun(rows, *epochs, "--output-dir", str(tmp_path / "two"), "--json")
-    out, err = running.communicate()
+    out, err = running.communicate(timeout=300)
     assert running.returncode == 0, err
     assert len([line for line in out.splitlines() if line.startswith("{")]) == 1
     assert main(train_command(rows, *epochs, "--output-dir", str(tmp_path / "one"))) == 0
@@ -135,12 +135,12 @@ def test_a_killed_worker_starts_the_job_again_from_the_last_checkpoint(rows, tmp
         time.sleep(0.01)
     workers = [int(p.name) for p in Path("/proc").iterdir() if p.name.isdigit() and _parent(p) == running.pid]
     os.kill(max(workers), signal.SIGKILL)
-    _, err = running.communicate()
+    _, err = running.communicate(timeout=300)
     assert running.returncode == 0, err
     record = json.loads((tmp_path / "run" / "run.json").read_text())
     assert (record["state"], record["epochs"]) == ("finished", 15)
     whole = torchrun(rows, "--set", "training.num_epochs=15", "--output-dir", str(tmp_path / "whole"))
-    whole.communicate()
+    whole.communicate(timeout=300)
     assert whole.returncode == 0
     for name, weight in Checkpoint.load(tmp_path / "whole").weights.items():
         assert torch.equal(Checkpoint.load(tmp_path / "run").weights[name], weight)

@@ -16,6 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch import distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore
+from torch.distributed.rendezvous import rendezvous
 
 __all__ = ["ALONE", "Ranks"]
 
@@ -37,7 +39,11 @@ class Ranks:
         if count == 1 or "RANK" not in os.environ:
             return ALONE
         if not dist.is_initialized():
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+            store, rank, count = next(rendezvous("env://", timeout=PATIENCE))
+            # After a restart the launcher's store may still hold the addresses of processes that are gone.
+            store = PrefixStore(f"fclf/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+            backend = "nccl" if device.type == "cuda" else "gloo"
+            dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=PATIENCE)
         return cls(dist.get_rank(), dist.get_world_size())
 
     @staticmethod
