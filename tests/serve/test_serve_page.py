@@ -199,6 +199,26 @@ def test_a_search_finds_and_says_when_it_does_not(chromium, address):
         assert seen.said == []
 
 
+def test_an_edit_that_answers_late_does_not_take_away_what_a_search_has_said(chromium, address):
+    with visit(chromium, address) as seen:
+        page, held, holding = seen.page, [], True
+        settle(page)
+        page.route("**/edit", lambda route: held.append(route) if holding else route.continue_())
+        page.fill("#query", "person-0123")
+        page.keyboard.press("Enter")
+        says(page, "person", "person-0123")
+        page.wait_for_timeout(300)
+        assert held
+        page.fill("#query", "nobody of this name")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#error:not([hidden])")
+        holding = False
+        for route in held:
+            route.continue_()
+        settle(page)
+        assert "No id contains" in page.inner_text("#error")
+
+
 def test_an_upload_is_embedded_and_edited_and_what_is_none_is_refused_in_words(chromium, address, tmp_path):
     with visit(chromium, address) as seen:
         page = seen.page

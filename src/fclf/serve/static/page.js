@@ -71,13 +71,15 @@
     $("result").setAttribute("aria-busy", String(now));
   };
 
-  const wrong = (error) => {
+  let complaint = null; // of what: an edit that succeeds has nothing to say about a search that did not
+  const wrong = (error, of = "") => {
     if (error?.name === "AbortError") return;
+    complaint = of;
     $("error").textContent = error instanceof Refused ? error.message : `Something went wrong on this page: ${error.message}`;
     $("error").hidden = false;
     busy(false);
   };
-  const right = () => { $("error").hidden = true; };
+  const right = (of = complaint) => { if (of === complaint) $("error").hidden = true; };
 
   // ---- the address
 
@@ -136,7 +138,7 @@
       const answer = await askWithToken("/edit", { method: "POST", body, headers: { "Content-Type": "application/json" }, signal: control.signal });
       if (mine !== number) return;
       draw(answer.results[0]);
-      right();
+      right("edit");
       took = performance.now() - begun;
       performance.measure("fclf-edit", { start: begun, end: performance.now() });
       $("numbers").textContent = `${last.angle.toFixed(1)}° on the sphere · answered in ${Math.round(took)} ms, ${Math.round(answer.milliseconds)} ms of it computing`;
@@ -146,7 +148,7 @@
         timer = setTimeout(() => send(tries + 1), 1000 * error.after);
         return;
       }
-      wrong(error);
+      wrong(error, "edit");
     } finally {
       if (mine === number) busy(false);
     }
