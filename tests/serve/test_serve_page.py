@@ -216,6 +216,7 @@ def test_an_edit_that_answers_late_does_not_take_away_what_a_search_has_said(chr
         for route in held:
             route.continue_()
         settle(page)
+        assert page.is_visible("#error")
         assert "No id contains" in page.inner_text("#error")
 
 
