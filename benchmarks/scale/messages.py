@@ -2,8 +2,8 @@
 
     python -m benchmarks.scale.messages
 
-The step of one process of many is run with collectives that count in place of real ones, so nothing is estimated but the
-ring algorithms' factors: all-gather sends (N-1)/N of the gathered bytes, all-reduce twice (N-1)/N of the reduced.
+The step of one process of many is run with collectives that count in place of real ones, so nothing is estimated but
+the ring algorithms' factors: all-gather sends (N-1)/N of the gathered bytes, all-reduce twice (N-1)/N of the reduced.
 """
 
 from __future__ import annotations
