@@ -18,7 +18,6 @@ from fclf.config import Config, changes
 from fclf.data.embeddings import EmbeddingSet
 from fclf.data.shards.index import ShardIndex
 from fclf.errors import InputError
-from fclf.files import digest
 from fclf.labels import UNKNOWN
 from fclf.run_folder import RunFolder
 from fclf.warm_start import WarmStart
@@ -79,7 +78,7 @@ class Provenance:
         counts = {split: int(shards.usable(split).sum()) for split in self.rows}
         return replace(
             self,
-            fingerprint=digest(f"{shards.fingerprint} {self.fingerprint}".encode()),
+            fingerprint=f"{shards.fingerprint}-{self.fingerprint}",
             rows=counts | {f"{split}_sample": count for split, count in self.rows.items()},
         )
 

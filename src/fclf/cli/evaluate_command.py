@@ -10,27 +10,26 @@ import typer
 from fclf.cli.common import (
     CheckpointOption,
     EditMode,
-    EmbeddingsOption,
     FailOnOption,
     JsonOption,
     Labels,
     LabelsOption,
     Map,
+    SourceOption,
     ThreadsOption,
     console,
     fail_on,
     print_json,
-    say_split,
     use_threads,
     verdict_names,
 )
-from fclf.cli.loading import LabelsFromOption, NormalizeOption, PartitionOption, load_embeddings
+from fclf.cli.loading import LabelsFromOption, NormalizeOption, PartitionOption, load_source
 from fclf.cli.pictures import DecoderOption, ImagesOption, decoder_of
 
 
 def evaluate(
     checkpoint: CheckpointOption,
-    embeddings: EmbeddingsOption,
+    embeddings: SourceOption,
     output_dir: Annotated[
         Path, typer.Option(metavar="OUT", help="Gets report.html, transfer_metrics.json and figures.")
     ],
@@ -68,15 +67,15 @@ def evaluate(
 
     drawing = decoder_of(decoder)
     model = Checkpoint.load(checkpoint)
-    data = load_embeddings(
+    data, _ = load_source(
         embeddings,
         labels,
+        choose=lambda _: model.attribute_names,
         normalize=normalize,
         labels_from=labels_from,
         partition=partition,
         split_seed=model.config.data.split_seed,
     )
-    say_split(data, model.config.data.split_seed)
     report = judge(
         model,
         data,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from fclf import __version__
 from fclf.checkpoint import Checkpoint
 from fclf.data.embeddings import EmbeddingSet
+from fclf.data.shards.index import ShardIndex
 from fclf.decoder import Decoder
 from fclf.errors import InputError
 from fclf.evaluation.bands import read_bands
@@ -29,6 +30,7 @@ from fclf.evaluation.paths import measure_paths
 from fclf.evaluation.projection import Kind, Projection, project, resolve
 from fclf.evaluation.readings import FieldScores, PathScores
 from fclf.evaluation.results import Metrics, PlotPoints, Report
+from fclf.evaluation.sampled import sampled
 from fclf.evaluation.verdict import collapse_signs, judge_table
 from fclf.flow import Flow
 from fclf.labels import UNKNOWN
@@ -44,7 +46,7 @@ MIN_ROWS = 10
 
 def evaluate(
     checkpoint: Checkpoint,
-    data: EmbeddingSet,
+    data: EmbeddingSet | ShardIndex,
     *,
     split: str = "test",
     mode: Mode = "each",
@@ -59,7 +61,8 @@ def evaluate(
 
     Args:
         checkpoint: the trained field; its attributes are found in `data` by name.
-        data: embeddings with attributes; without a split column the checkpoint's seed splits them.
+        data: embeddings with attributes; without a split column the checkpoint's seed splits them. Of shards, and of
+            100,000 rows and more, a sample is evaluated (`fclf.evaluation.sampled`).
         split: rows to edit, `train`, `val` or `test`.
         mode: which edits: every row x every attribute (`each`), or one of the reference's samples.
         seed: of the judges, samples and subsamples.
@@ -75,7 +78,12 @@ def evaluate(
     kind = resolve(projection)
     if split == "judge":
         raise InputError("--split judge: the judges are trained on these rows; evaluate another split.")
+    shards = data if isinstance(data, ShardIndex) else None
+    sampling = None
+    if isinstance(data, ShardIndex):
+        data, sampling = sampled(data, split, seed)
     data = checkpoint.matching(data).with_split(checkpoint.config.data.split_seed)
+    fingerprint = data.fingerprint() if shards is None else shards.fingerprint
     judge_rows = data.part("judge").labelled()
     shared = checkpoint.shared_rows(judge_rows)
     if shared:
@@ -89,6 +97,9 @@ def evaluate(
             f"{people} of {len(judge_rows)} judge rows show people whom this checkpoint was trained on. Use the split "
             "that it was trained with, or one that keeps people apart."
         )
+    if shards is None and truth is None:  # the checks above were of all rows
+        data, sampling = sampled(data, split, seed)
+        judge_rows = data.part("judge").labelled()
     rows = data.part(split)
     rows = rows.labelled() if checkpoint.classifier else rows.fully_labelled()
     if len(rows) < MIN_ROWS:
@@ -126,8 +137,9 @@ def evaluate(
             "groups": len(bench.groups),
             "blocks": bench.blocks.count,
         },
-        data_fingerprint=data.fingerprint(),
-        trained_on_this_data=data.fingerprint() == checkpoint.data_fingerprint,
+        data_fingerprint=fingerprint,
+        trained_on_this_data=checkpoint.data_fingerprint.startswith(fingerprint),
+        sample=None if sampling is None else vars(sampling),
         epoch=checkpoint.epoch,
         config=checkpoint.config.model_dump(mode="json"),
         history=history,
@@ -139,7 +151,10 @@ def evaluate(
         bands=read_bands(table[0], checkpoint.epoch),
         checks=check_run(history, checkpoint.config, combinations),
         projection=kind,
-        notes=_notes(checkpoint.shared_rows(rows), rows, bench, guesses),
+        notes=[
+            *([] if sampling is None else [sampling.note(split)]),
+            *_notes(checkpoint.shared_rows(rows), rows, bench, guesses),
+        ],
     )
     return Report(metrics, _plot_points(flow, bench, destinations, kind, book))
 

@@ -233,6 +233,8 @@ class Metrics(Model):
     projection: Literal["pca", "umap"]
     """The map of the plotted points."""
     notes: list[str]
+    sample: dict[str, dict[str, int]] | None = None
+    """Of 100,000 rows or more: labelled rows of each split that there are (`population`) and that were `taken`."""
 
     @classmethod
     def load(cls, folder: str | Path) -> Metrics:
