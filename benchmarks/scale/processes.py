@@ -2,8 +2,8 @@
 
     python -m benchmarks.scale.processes
 
-Runs of one and of four epochs of the recipe `fclf_config` take turns; an epoch's time is a third of their difference, so
-that start-up does not count. Two processes need two idle cores to be twice as fast.
+Runs of one and of four epochs of the recipe `fclf_config` take turns; an epoch's time is a third of their difference:
+start-up does not count. Two processes need two idle cores to be twice as fast.
 """
 
 from __future__ import annotations
