@@ -68,6 +68,7 @@ def edit(
         model = model.with_keep(keep)
     seed = model.config.data.split_seed
     if embeddings.suffix.lower() == output.suffix.lower() == ".parquet":
+        from fclf.data.formats.parquet_blocks import write_blocks
         from fclf.data.stream import EmbeddingStream
         from fclf.streaming import edit_stream
 
@@ -77,11 +78,11 @@ def edit(
             if split is not None:
                 say_split(index, seed)
                 index = index.with_split(seed)
-            with rows_bar("Editing", stream.rows) as on_rows:
+            with write_blocks(output) as writer, rows_bar("Editing", stream.rows) as on_rows:
                 done = edit_stream(
                     model,
                     stream,
-                    output,
+                    writer,
                     assign,
                     flip or [],
                     columns=columns,
