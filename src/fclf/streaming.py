@@ -18,7 +18,7 @@ from fclf.data.formats.parquet_blocks import replaced
 from fclf.data.stream import Block, EmbeddingStream
 from fclf.data.targets import Assigned
 
-__all__ = ["Streamed", "TableWriter", "edit_stream"]
+__all__ = ["Streamed", "TableWriter", "edit_block", "edit_stream"]
 
 ALIGNED = 2048
 """Rows that a flow carries at once: blocks of a multiple of it end at the same bits as all rows together."""
@@ -90,18 +90,30 @@ def edit_stream(
     rows = block_rows or NUMBERS // model.dim
     size = max(1, -(-rows // ALIGNED)) * ALIGNED
     for block in _chosen(stream.blocks(size, index, tuple(columns.values())), wanted_rows, size, on_rows):
-        data = block.data
-        if infer_labels:
-            data, found = model.infer(data)
-            inferred += found
-        wanted = {**(assign or {}), **{name: data.extras[column] for name, column in columns.items()}}
-        edited = model.edit(data, wanted, flip, strength=strength, device=device)
+        edited, found = edit_block(model, block, assign, flip, columns, strength, infer_labels, device)
+        inferred += found
         arrays = edited.to_arrays()
         if stream.shard.kind == "npy":
             arrays["embeddings"] = _as_stored(edited, block, exactly=not stream.normalize)
         writer.write(replaced(block.table, arrays, stream.shard.address))
         done += len(edited)
     return Streamed(done, inferred)
+
+
+def edit_block(
+    model: Checkpoint,
+    block: Block,
+    assign: Mapping[str, Assigned] | None = None,
+    flip: Sequence[str] = (),
+    columns: Mapping[str, str] | None = None,
+    strength: float = 1.0,
+    infer_labels: bool = False,
+    device: str | torch.device = "cpu",
+) -> tuple[EmbeddingSet, int]:
+    """Edited rows of a block that was read with the targets of `columns`, and how many needed labels."""
+    data, inferred = model.infer(block.data) if infer_labels else (block.data, 0)
+    by_row = {name: data.extras[column] for name, column in (columns or {}).items()}
+    return model.edit(data, {**(assign or {}), **by_row}, flip, strength=strength, device=device), inferred
 
 
 def _as_stored(edited: EmbeddingSet, block: Block, exactly: bool) -> NDArray[Any]:

@@ -30,7 +30,7 @@ from fclf.cli.report_command import report
 from fclf.cli.search_command import search
 from fclf.cli.serve_command import serve
 from fclf.cli.train_command import train
-from fclf.errors import EncoderWarning, InputError, NonFiniteLossError, VerdictError
+from fclf.errors import EncoderWarning, InputError, NonFiniteLossError, QuarantineError, VerdictError
 
 __all__ = ["app", "main", "run"]
 
@@ -91,6 +91,9 @@ def _run(arguments: Sequence[str] | None) -> int:
     except (InputError, OSError) as error:
         note(f"Error: {error}")
         return 2
+    except QuarantineError as error:
+        note(f"Error: {error}")
+        return 1
     except NonFiniteLossError as error:
         note(f"Error: {error}")
         return 3

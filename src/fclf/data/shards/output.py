@@ -41,7 +41,8 @@ class Written:
 
     place: str
     """Below the folder."""
-    bytes: int
+    size: int
+    """Bytes."""
     sha256: str
 
 
