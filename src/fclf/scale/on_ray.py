@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+from collections import Counter
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict
 from importlib import import_module
@@ -55,15 +57,16 @@ def edit_on_ray(
         most = min(workers or gpus or int(resources.get("CPU", 1)), len(shards))
         context = data.DataContext.get_current()
         context.enable_progress_bars = False
-        context.max_errored_blocks = -1  # a shard that its actors died of is missing from the results
-        todo = data.from_items([{"shard": json.dumps(asdict(shard))} for shard in shards])
-        done = todo.repartition(len(shards)).map_batches(
+        context.max_errored_blocks = -1  # one shard is never the end of the others
+        starts = ray.remote(num_cpus=0)(_Starts).remote()
+        todo = data.from_items([{"shard": json.dumps(asdict(one))} for one in shards], override_num_blocks=len(shards))
+        done = todo.map_batches(
             _Actor,
             batch_size=1,
             compute=data.ActorPoolStrategy(size=most, max_tasks_in_flight_per_actor=1),
-            fn_constructor_args=(edit, output),
-            max_task_retries=TRIES - 1,
-            **({"num_gpus": 1} if gpus else {"num_cpus": 1}),
+            fn_constructor_args=(edit, output, starts),
+            num_cpus=None if gpus else 1,
+            num_gpus=1 if gpus else None,
         )
         missing = {shard.name: shard for shard in shards}
         for row in done.iter_rows():
@@ -73,7 +76,7 @@ def edit_on_ray(
             del missing[record.shard]
             yield record
         for shard in missing.values():
-            yield quarantined(shard, f"{TRIES} actors died of it in turn.")
+            yield quarantined(shard, "No actor could finish it; Ray's logs say why.")
     except ray.exceptions.RayError as error:
         raise InputError(f"--ray {address}: the run ended ({type(error).__name__}: {error}).") from error
     finally:
@@ -82,6 +85,9 @@ def edit_on_ray(
 
 def _connect(ray: Any, address: str, workers: int | None) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    for handler in logging.getLogger("ray.data").handlers:
+        if type(handler).__name__ == "PlainRayHandler":
+            handler.setLevel(logging.CRITICAL)
     here: Mapping[str, Any] = {"num_cpus": workers, "include_dashboard": False} if address == "local" else {}
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", **here)
@@ -92,23 +98,39 @@ def _connect(ray: Any, address: str, workers: int | None) -> None:
         ) from error
 
 
+class _Starts:
+    """Counts how often each shard was begun: Ray itself would give one to actor after actor that dies of it."""
+
+    def __init__(self) -> None:
+        self._count: Counter[str] = Counter()
+
+    def begin(self, name: str) -> int:
+        self._count[name] += 1
+        return self._count[name]
+
+
 class _Actor:
     """A `ShardEditor` as `map_batches` calls it."""
 
-    def __init__(self, edit: BulkEdit, output: str) -> None:
-        import torch  # noqa: PLC0415
-
+    def __init__(self, edit: BulkEdit, output: str, starts: Any) -> None:
+        torch: Any = import_module("torch")
         self._editor = ShardEditor(edit, output, "cuda" if torch.cuda.is_available() else "cpu")
+        self._starts = starts
+        self._get = import_module("ray").get
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, list[str]]:
         done: dict[str, list[str]] = {"record": [], "stop": []}
         for text in batch["shard"]:
             content = json.loads(str(text))
             shard = Shard(**{**content, "places": tuple(content["places"])})
+            record, stop = "", ""
             try:
-                record, stop = self._editor(shard).to_json(), ""
+                if self._get(self._starts.begin.remote(shard.name)) > TRIES:
+                    record = quarantined(shard, f"{TRIES} actors died of it in turn.").to_json()
+                else:
+                    record = self._editor(shard).to_json()
             except OutputError as error:
-                record, stop = "", str(error)
+                stop = str(error)
             done["record"].append(record)
             done["stop"].append(stop)
         return done

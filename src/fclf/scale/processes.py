@@ -9,6 +9,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any
@@ -107,7 +108,9 @@ class _Worker:
         self.rows = 0
         self.ready = False
         self.process: SpawnProcess = context.Process(target=_work, args=(theirs, edit, output), daemon=True)
-        # An interrupt from the terminal goes to all; workers are ended by us. They inherit what is blocked.
+        # An interrupt from the terminal goes to all; workers are ended by us. They inherit what is blocked, if Python's
+        # tracker of resources, whose start would allow interrupts again, is there already.
+        resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self.process.start()

@@ -206,7 +206,7 @@ class ShardEditor:
                 return
             block = next(stream.blocks(TRIED, bare, tuple(edit.columns.values())))
             if edit.split is not None:
-                block = block.take(np.asarray(block.data.split) == edit.split)
+                block = block.take(np.asarray(block.table["split"]) == edit.split)
             if len(block.data):
                 edit_block(self._model, block, edit.assign, edit.flip, edit.columns, edit.strength, edit.infer_labels)
 

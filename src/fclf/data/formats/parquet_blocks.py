@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import RawIOBase
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol, TypeVar
 
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from fclf.data.formats.parquet import (
 )
 from fclf.files import atomic_write
 
-__all__ = ["BlockWriter", "replaced", "write_blocks"]
+__all__ = ["BlockWriter", "replaced", "to_the_end", "write_blocks"]
 
 
 class BlockWriter:
@@ -46,14 +46,39 @@ class BlockWriter:
         if self._writer is not None:
             self._writer.close()
 
+    def abandon(self) -> None:
+        """Let go of a file that will not be kept, so that nothing is written to it when it is closed already."""
+        if self._writer is not None:
+            with suppress(Exception):
+                self._writer.close()
+            self._writer.is_open = False
+
+
+class _Writer(Protocol):
+    def finish(self) -> None: ...
+
+    def abandon(self) -> None: ...
+
+
+W = TypeVar("W", bound=_Writer)
+
+
+@contextmanager
+def to_the_end(writer: W) -> Iterator[W]:
+    """Finish a writer when the block ends without an error, and abandon it otherwise."""
+    try:
+        yield writer
+        writer.finish()
+    except BaseException:
+        writer.abandon()
+        raise
+
 
 @contextmanager
 def write_blocks(path: Path) -> Iterator[BlockWriter]:
     """A file that is whole or absent."""
-    with atomic_write(path) as file:
-        writer = BlockWriter(file)
+    with atomic_write(path) as file, to_the_end(BlockWriter(file)) as writer:
         yield writer
-        writer.finish()
 
 
 def replaced(table: pa.Table, arrays: Mapping[str, NDArray[Any]], path: Path | str) -> pa.Table:

@@ -18,7 +18,7 @@ import pyarrow as pa
 from fsspec.implementations.local import LocalFileSystem
 
 from fclf.data.formats.parquet import arrays_of
-from fclf.data.formats.parquet_blocks import BlockWriter
+from fclf.data.formats.parquet_blocks import BlockWriter, to_the_end
 from fclf.data.shards.folder import Shard
 from fclf.errors import InputError
 from fclf.files import atomic_write
@@ -218,6 +218,11 @@ class ShardWriter:
         if self._table is not None:
             self._table.finish()
 
+    def abandon(self) -> None:
+        """Let go of files that will not be kept."""
+        if self._table is not None:
+            self._table.abandon()
+
     @property
     def written(self) -> tuple[Written, ...]:
         """The files."""
@@ -237,12 +242,12 @@ def write_shard(folder: OutputFolder, shard: Shard, rows: int) -> Iterator[Shard
         OutputError: if they cannot be written.
     """
     if shard.metadata is None:
-        with folder.open(shard.places[0]) as file:
-            writer = ShardWriter([file], rows, shard.kind == "npy")
+        with folder.open(shard.places[0]) as file, to_the_end(ShardWriter([file], rows, shard.kind == "npy")) as writer:
             yield writer
-            writer.finish()
         return
-    with folder.open(shard.places[0]) as array, folder.open(shard.places[1]) as table:
-        writer = ShardWriter([array, table], rows, True)
+    with (
+        folder.open(shard.places[0]) as array,
+        folder.open(shard.places[1]) as table,
+        to_the_end(ShardWriter([array, table], rows, True)) as writer,
+    ):
         yield writer
-        writer.finish()
