@@ -87,8 +87,8 @@ def _run(arguments: Sequence[str] | None) -> int:
     except SystemExit as stop:  # how typer ends, a usage error (2) and an interrupt (130) included
         if stop.code == INTERRUPTED:
             note(
-                "Interrupted. Nothing is half-written; training or embedding that had begun continues with --resume, and "
-                "edits of shards with the same command."
+                "Interrupted. Nothing is half-written; training or embedding that had begun continues with --resume, "
+                "and edits of shards with the same command."
             )
         return stop.code if isinstance(stop.code, int) else 0
     except (InputError, OSError) as error:

@@ -50,9 +50,11 @@ def edit_in_processes(
         InputError: if workers die before they have begun.
     """
     waiting, deaths, false_starts = deque(shards), Counter[str](), 0
-    team = [_Worker(edit, output) for _ in range(min(workers, len(shards)))]
+    team: list[_Worker] = []
     leaving: list[_Worker] = []
     try:
+        for _ in range(min(workers, len(shards))):
+            team.append(_Worker(output))
         while team:
             ready = wait([worker.connection for worker in team])
             for worker in [one for one in team if one.connection in ready]:
@@ -76,13 +78,16 @@ def edit_in_processes(
                         else:
                             yield quarantined(shard, f"{TRIES} workers died of it in turn ({_exit(code)}).")
                     if len(team) < workers and sum(not one.ready for one in team) < len(waiting):
-                        team.append(_Worker(edit, output))
+                        team.append(_Worker(output))
                     continue
                 if kind == "stop":
                     raise OutputError(content)
                 if kind == "rows":
                     on_rows(content - worker.rows)
                     worker.rows = content
+                    continue
+                if kind == "hello":
+                    worker.tell(edit)
                     continue
                 false_starts = 0
                 if kind == "done":
@@ -101,13 +106,13 @@ def edit_in_processes(
 class _Worker:
     """A process and what it is doing."""
 
-    def __init__(self, edit: BulkEdit, output: str) -> None:
+    def __init__(self, output: str) -> None:
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.shard: Shard | None = None
         self.rows = 0
         self.ready = False
-        self.process: SpawnProcess = context.Process(target=_work, args=(theirs, edit, output), daemon=True)
+        self.process: SpawnProcess = context.Process(target=_work, args=(theirs, output), daemon=True)
         # An interrupt from the terminal goes to all; workers are ended by us. They inherit what is blocked, if Python's
         # tracker of resources, whose start would allow interrupts again, is there already.
         resource_tracker.ensure_running()
@@ -119,13 +124,20 @@ class _Worker:
         theirs.close()
 
     def give(self, shard: Shard | None) -> bool:
-        """Give it a shard, or nothing more to do."""
+        """Give it a shard, or nothing more to do; whether more is to be heard of it."""
         self.ready, self.shard, self.rows = True, shard, 0
+        return not self.tell(shard) or shard is not None
+
+    def tell(self, what: BulkEdit | Shard | None) -> bool:
+        """Send it something; false if it is dead, as its connection will say too.
+
+        The model is sent when it listens: as an argument of the process it would keep us waiting until then.
+        """
         try:
-            self.connection.send(shard)
+            self.connection.send(what)
         except OSError:
-            return True  # it is dead, as its connection will say
-        return shard is not None
+            return False
+        return True
 
     def end(self) -> None:
         """Kill it, where it is alive."""
@@ -134,7 +146,7 @@ class _Worker:
         self.connection.close()
 
 
-def _work(connection: Connection, edit: BulkEdit, output: str) -> None:
+def _work(connection: Connection, output: str) -> None:
     """What a worker does until it is told that there is nothing more."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
@@ -144,7 +156,8 @@ def _work(connection: Connection, edit: BulkEdit, output: str) -> None:
 
     with suppress(EOFError, ConnectionError):
         try:
-            editor = ShardEditor(edit, output)
+            tell("hello", None)
+            editor = ShardEditor(connection.recv(), output)
             tell("ready", None)
             while (shard := connection.recv()) is not None:
                 tell("done", editor(shard, lambda rows: tell("rows", rows)))
