@@ -9,11 +9,12 @@ from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
+from typing import get_args
 
 from fclf.data.shards.folder import Shard, find_shards
 from fclf.data.shards.output import OutputFolder
 from fclf.errors import EncoderWarning, InputError
-from fclf.scale.manifest import Manifest, Record
+from fclf.scale.manifest import Manifest, Record, State
 from fclf.scale.on_ray import check_ray, edit_on_ray
 from fclf.scale.processes import edit_in_processes
 from fclf.scale.work import BulkEdit, ShardEditor
@@ -107,7 +108,7 @@ def edit_shards(
         manifest.begin(edit.run, overwrite)
         records = _finished(manifest, shards, verify, overwrite, say)
         todo, kept = [shard for shard in shards if shard.name not in records], len(records)
-        by_name, rows = {shard.name: shard for shard in todo}, 0
+        by_name, warned, rows = {shard.name: shard for shard in todo}, set[str](), 0
 
         def tell(more: int = 0) -> None:
             nonlocal rows
@@ -119,8 +120,9 @@ def edit_shards(
         tell()
         try:
             for record in _done(edit, folder.address, todo, workers, ray, tell):
-                for text in set(record.warnings).difference(*(one.warnings for one in records.values())):
+                for text in set(record.warnings) - warned:
                     warnings.warn(text, EncoderWarning, stacklevel=2)
+                warned |= set(record.warnings)
                 records[record.shard] = record
                 if record.error:
                     manifest.write(by_name[record.shard], record)
@@ -190,29 +192,31 @@ def _finished(
     manifest: Manifest, shards: Sequence[Shard], verify: bool, overwrite: bool, say: Callable[[str], None]
 ) -> dict[str, Record]:
     """Records of shards that need not be edited; what is odd about the others is said."""
-    found = manifest.records()
     with ThreadPoolExecutor(READERS) as readers:
-        why = list(readers.map(lambda shard: manifest.why_not(shard, found.get(shard.name), verify), shards))
-    of_kind: dict[str, list[Shard]] = {"changed": [], "damaged": [], "other": [], "new": [], "quarantined": [], "": []}
-    for shard, one in zip(shards, why, strict=True):
-        of_kind[one].append(shard)
-    others = of_kind["other"]
+        states = list(readers.map(lambda shard: manifest.state(shard, verify), shards))
+    of_state: dict[State, list[Shard]] = {state: [] for state in get_args(State)}
+    for shard, (state, _) in zip(shards, states, strict=True):
+        of_state[state].append(shard)
+    others = of_state["other"]
     if others and not overwrite:
         raise InputError(
-            f"--output {manifest.folder.path} holds an edit of {found[others[0].name].files[0]} under the name of "
-            f"{others[0].address}. Name another folder, or type --overwrite to put this one in its place."
+            f"--output {manifest.folder.path} holds an edit of another file under the name of {others[0].address}. "
+            "Name another folder, or type --overwrite to put this one in its place."
         )
-    said = {"changed": "The input of {} has changed", "damaged": "The output of {} is gone or damaged"}
-    for kind, what in said.items():
-        if of_kind[kind]:
-            say(f"{what.format(_shards(of_kind[kind]))} since an earlier run; edited anew.")
-    strangers = sorted(set(found) - {shard.name for shard in shards})
+    said: dict[State, str] = {
+        "changed": "The input of {} has changed",
+        "damaged": "The output of {} is gone or damaged",
+    }
+    for state, what in said.items():
+        if of_state[state]:
+            say(f"{what.format(_shards(of_state[state]))} since an earlier run; edited anew.")
+    strangers = sorted(set(manifest.names()) - {shard.name for shard in shards})
     if strangers:
         say(
             f"{manifest.folder.path} holds {len(strangers)} more shards of earlier runs (first: {strangers[0]}); they "
             "stay."
         )
-    return {shard.name: found[shard.name] for shard in of_kind[""]}
+    return {record.shard: record for state, record in states if state == "finished" and record is not None}
 
 
 def _shards(shards: Sequence[Shard]) -> str:

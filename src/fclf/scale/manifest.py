@@ -9,10 +9,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+import posixpath
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import fsspec
 
@@ -21,7 +22,11 @@ from fclf.data.shards.output import OutputFolder, Written
 from fclf.errors import InputError
 from fclf.files import digest
 
-__all__ = ["Manifest", "Record", "fingerprint"]
+__all__ = ["Manifest", "Record", "State", "fingerprint"]
+
+State = Literal["finished", "new", "changed", "damaged", "other"]
+"""Of a shard: as its record says; without one, or quarantined; changed since; with an output that is; or of a name that
+another file's edit has."""
 
 PLACE = "_manifest"  # readers of folders of Parquet files leave out what begins with _
 RUN = f"{PLACE}/run.json"
@@ -150,11 +155,11 @@ class Manifest:
                 )
         else:
             return
-        for record in self.records().values():
-            for written in record.outputs:
+        for name in self.names():
+            record = self.record(name)
+            for written in () if record is None else record.outputs:
                 self.folder.remove(written.place)
-        for place in self.folder.files(SHARDS):
-            self.folder.remove(place)
+            self.folder.remove(_place(name))
         self.folder.write_json(RUN, run)
 
     def _run(self) -> dict[str, Any] | None:
@@ -167,13 +172,14 @@ class Manifest:
             raise InputError(f"{self.folder.at(RUN)} is damaged. Name another folder, or remove this one.")
         return found if text is not None else None
 
-    def records(self) -> dict[str, Record]:
-        """What became of every shard, by name."""
-        read = ((place, self._read(place)) for place in self.folder.files(SHARDS))
-        return {record.shard: record for place, record in read if record is not None and place == _place(record.shard)}
+    def names(self) -> list[str]:
+        """Shards of which something is said."""
+        places = (posixpath.basename(place) for place in self.folder.files(SHARDS))
+        return [place.removesuffix(".json") for place in places if not place.startswith(".")]
 
-    def _read(self, place: str) -> Record | None:
-        text = self.folder.read(place)
+    def record(self, name: str) -> Record | None:
+        """What became of a shard; None for one of which nothing is said."""
+        text = self.folder.read(_place(name))
         try:
             return None if text is None else Record.from_json(text)
         except (ValueError, TypeError, KeyError):  # damaged, or of another version: the shard is edited again
@@ -187,30 +193,28 @@ class Manifest:
                 self.folder.remove(place)
         self.folder.write_json(_place(shard.name), json.loads(record.to_json()))
 
-    def why_not(self, shard: Shard, record: Record | None, verify: bool) -> str:
-        """Why a shard has to be edited; nothing if it is finished.
+    def state(self, shard: Shard, verify: bool) -> tuple[State, Record | None]:
+        """Whether a shard is finished, and what became of it.
 
         Args:
             shard: one of the input.
-            record: what became of it.
             verify: read the outputs, and do not trust in their sizes.
         """
-        if record is None:
-            return "new"
-        if record.error:
-            return "quarantined"
+        record = self.record(shard.name)
+        if record is None or record.error:
+            return "new", record
         try:
             same = fingerprint(shard.files)[1] == record.fingerprint
         except InputError:
             same = False
         if not same:
-            return "changed" if shard.files == record.files else "other"
+            return "changed" if shard.files == record.files else "other", record
         for written in record.outputs:
             if self.folder.size(written.place) != written.size:
-                return "damaged"
+                return "damaged", record
             if verify and self.folder.sha256(written.place) != written.sha256:
-                return "damaged"
-        return ""
+                return "damaged", record
+        return "finished", record
 
 
 def _place(name: str) -> str:
