@@ -15,8 +15,10 @@ $(STAMP): pyproject.toml constraints.txt
 demo: install
 	$(BIN)/fclf demo --output-dir results/demo --overwrite
 
-# The tests of pages need a browser; without one they are skipped, and everything else goes on.
-ci-deps:
+# The tests of pages need a browser and those of clusters Ray; without them they are skipped, and everything else goes on.
+ci-deps: install
+	@$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]' \
+	  || echo 'Ray could not be installed: the tests on a cluster will be skipped.'
 	@test -x /usr/bin/chromium || { \
 	  if test "$$(id -u)" = 0; then as=; elif command -v sudo > /dev/null; then as='sudo -n'; else as=false; fi; \
 	  $$as apt-get update && $$as apt-get install -y --no-install-recommends chromium; } \

@@ -16,6 +16,7 @@ from fclf.checkpoint import Checkpoint
 from fclf.cli import main
 from fclf.config import load_config
 from fclf.data.embeddings import EmbeddingSet
+from fclf.data.formats.parquet_blocks import write_blocks
 from fclf.data.planted import planted
 from fclf.data.stream import EmbeddingStream
 from fclf.streaming import edit_stream
@@ -72,8 +73,8 @@ def columns(path):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_any_block_gives_the_bits_of_all_rows_at_once(runs, many, file, name, block_rows, tmp_path):
     model, out = Checkpoint.load(runs / name), tmp_path / "out.parquet"
-    with EmbeddingStream(file) as stream:
-        done = edit_stream(model, stream, out, {"Smiling": 1}, ["Male"], block_rows=block_rows)
+    with EmbeddingStream(file) as stream, write_blocks(out) as writer:
+        done = edit_stream(model, stream, writer, {"Smiling": 1}, ["Male"], block_rows=block_rows)
     expected = model.edit(many, {"Smiling": 1}, ["Male"])
     assert done.rows == 5000
     assert np.abs(expected.embeddings - many.embeddings).max() > 0.01  # something is done
@@ -377,12 +378,13 @@ from pathlib import Path
 import torch
 torch.set_num_threads(1)
 from fclf.checkpoint import Checkpoint
+from fclf.data.formats.parquet_blocks import write_blocks
 from fclf.data.stream import EmbeddingStream
 from fclf.streaming import edit_stream
 run, source, out = map(Path, sys.argv[1:])
 model = Checkpoint.load(run)
-with EmbeddingStream(source) as stream:
-    edit_stream(model, stream, out, flip=["Male"], block_rows=4096)
+with EmbeddingStream(source) as stream, write_blocks(out) as writer:
+    edit_stream(model, stream, writer, flip=["Male"], block_rows=4096)
 peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
 print(peak.split()[1])  # not getrusage, whose peak a process inherits from the one that started it
 """

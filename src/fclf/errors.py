@@ -5,6 +5,10 @@ class InputError(ValueError):
     """Input that cannot be used: the message says what came, why it is wrong and what to type (exit code 2)."""
 
 
+class QuarantineError(RuntimeError):
+    """Work on many shards is finished, but some could not be read and have no output (exit code 1)."""
+
+
 class EncoderWarning(UserWarning):
     """Embeddings come from another network than those that a model was trained on."""
 

@@ -30,7 +30,7 @@ from fclf.cli.report_command import report
 from fclf.cli.search_command import search
 from fclf.cli.serve_command import serve
 from fclf.cli.train_command import train
-from fclf.errors import EncoderWarning, InputError, NonFiniteLossError, VerdictError
+from fclf.errors import EncoderWarning, InputError, NonFiniteLossError, QuarantineError, VerdictError
 
 __all__ = ["app", "main", "run"]
 
@@ -86,11 +86,17 @@ def _run(arguments: Sequence[str] | None) -> int:
         app(args=arguments, prog_name="fclf")
     except SystemExit as stop:  # how typer ends, a usage error (2) and an interrupt (130) included
         if stop.code == INTERRUPTED:
-            note("Interrupted. Nothing is half-written; training or embedding that had begun continues with --resume.")
+            note(
+                "Interrupted. Nothing is half-written; training or embedding that had begun continues with --resume, "
+                "and edits of shards with the same command."
+            )
         return stop.code if isinstance(stop.code, int) else 0
     except (InputError, OSError) as error:
         note(f"Error: {error}")
         return 2
+    except QuarantineError as error:
+        note(f"Error: {error}")
+        return 1
     except NonFiniteLossError as error:
         note(f"Error: {error}")
         return 3

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_args
 import typer
 
 from fclf.errors import InputError, VerdictError
+from fclf.threads import use_threads as use_threads
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -197,14 +198,3 @@ def console() -> Console:
     from rich.console import Console
 
     return Console() if sys.stdout.isatty() else Console(width=150)
-
-
-def use_threads(count: int) -> None:
-    """Set the threads of torch and BLAS; more than one can be far slower on a busy machine."""
-    for library in ("OPENBLAS", "MKL", "OMP"):  # of libraries that are loaded later, as scipy's own BLAS is
-        os.environ[f"{library}_NUM_THREADS"] = str(count)
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    torch.set_num_threads(count)
-    threadpool_limits(count)

@@ -1,4 +1,4 @@
-"""Embeddings larger than memory: the rows of a Parquet file a block at a time, each checked as a whole file is."""
+"""Embeddings larger than memory: the rows of a file or shard a block at a time, each checked as a whole file is."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from fclf.data.checks import LabelCoding, check_people_of_splits, known_splits, people_numbers, text_ids, unique_ids
 from fclf.data.embeddings import EmbeddingSet
 from fclf.data.formats.parquet import COLUMNS, arrays_of, number_column
-from fclf.data.formats.parquet_blocks import BlockReader
+from fclf.data.shards.folder import Shard
+from fclf.data.shards.reading import shard_reader
 from fclf.data.splits import SPLITS
 from fclf.data.targets import check_column, column_targets
 from fclf.files import existing_file
@@ -66,17 +67,32 @@ class Block:
 
 
 class EmbeddingStream:
-    """A Parquet file of embeddings that is never in memory as a whole.
+    """Embeddings that are never in memory as a whole: a Parquet file, or a shard of either layout at any address.
 
     Columns other than the embeddings are read first and alone (`index`), for what only all rows together can tell: that
     ids are distinct and nobody stands in two splits. `blocks` then gives the rows.
+
+    Args:
+        source: the file or shard.
+        labels: how attributes are written.
+        normalize: project rows of any length to the unit sphere instead of refusing them.
+        names: as of `fclf.data.shards.reading.shard_reader`.
     """
 
-    def __init__(self, path: Path, *, labels: LabelCoding = "binary", normalize: bool = False) -> None:
-        self.path, self._labels, self._normalize = path, labels, normalize
-        self._reader = BlockReader(existing_file(path, "Embeddings"), "Embeddings")
-        self.rows = self._reader.rows
-        self.attribute_names = tuple(self._reader.attribute_names)
+    def __init__(
+        self,
+        source: Path | Shard,
+        *,
+        labels: LabelCoding = "binary",
+        normalize: bool = False,
+        names: Sequence[str] = (),
+    ) -> None:
+        if isinstance(source, Path):
+            source = Shard(source.stem, "parquet", str(existing_file(source, "Embeddings")))
+        self.shard, self.normalize, self._labels = source, normalize, labels
+        self._reader = shard_reader(source, names)
+        self.rows, self.dim = self._reader.rows, self._reader.dim
+        self.attribute_names = self._reader.attribute_names
 
     def __enter__(self) -> EmbeddingStream:
         return self
@@ -84,13 +100,12 @@ class EmbeddingStream:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._reader.__exit__(kind, error, trace)
+        self._reader.close()
 
     @property
-    def width(self) -> int | None:
-        """Width of the embeddings, where the type of their column says it."""
-        kind = self._reader.schema.field("embedding").type
-        return kind.list_size if pa.types.is_fixed_size_list(kind) else None
+    def has_split(self) -> bool:
+        """Whether there is a column that says which split a row is in."""
+        return "split" in self._reader.schema.names
 
     def index(self, *, ids: bool = False, split: bool = False) -> EmbeddingSet:
         """Check ids, people and splits of all rows, and hold those that are asked for, without the embeddings.
@@ -107,7 +122,7 @@ class EmbeddingStream:
         there = [COLUMNS[key] for key in ("ids", "identities", "split") if COLUMNS[key] in self._reader.schema.names]
         if not there or not self.rows:
             return EmbeddingSet(np.empty((self.rows, 0), np.float32), ids=_numbers(self.rows, ids), has_ids=False)
-        has_split, source = "split" in there, str(self.path)
+        source = self.shard.address
         digests = np.empty(self.rows if "id" in there else 0, np.int64)
         held: dict[str, list[NDArray[Any]]] = {"ids": [], "identities": [], "split": []}
         people: dict[str, list[NDArray[Any]]] = {name: [] for name in SPLITS}
@@ -124,7 +139,7 @@ class EmbeddingStream:
                     people[name].append(np.unique(numbers[splits == name]))
             for key, values, wanted in (
                 ("ids", texts, ids),
-                ("identities", numbers, ids or (split and not has_split)),
+                ("identities", numbers, ids or (split and not self.has_split)),
                 ("split", splits, ids or split),
             ):
                 if values is not None and wanted:
@@ -148,10 +163,10 @@ class EmbeddingStream:
             return
         suspects = []
         for table in self._reader.blocks(INDEX_ROWS, ["id"]):
-            texts = arrays_of(table, (), str(self.path))["ids"].astype(np.str_)
+            texts = arrays_of(table, (), self.shard.address)["ids"].astype(np.str_)
             suspects.append(texts[np.isin(_hashes(texts), again)])
         found = np.concatenate(suspects)
-        unique_ids(found, len(found), str(self.path))
+        unique_ids(found, len(found), self.shard.address)
 
     def blocks(self, size: int, index: EmbeddingSet, columns: Sequence[str] = ()) -> Iterator[Block]:
         """Rows in blocks of `size`; the last has what is left.
@@ -164,7 +179,7 @@ class EmbeddingStream:
         Raises:
             InputError: as `EmbeddingSet.from_arrays` does, with row numbers of the file.
         """
-        source, names, schema = str(self.path), self.attribute_names, self._reader.schema
+        source, names, schema = self.shard.address, self.attribute_names, self._reader.schema
         labelled = names if index.attributes is None else index.attribute_names
         others = [name for name in schema.names if name not in (*names, *COLUMNS.values())]
         for column in columns:
@@ -174,7 +189,7 @@ class EmbeddingStream:
         for table in self._reader.blocks(size):
             arrays = arrays_of(table.select(read), read[1:], source, first)
             data = EmbeddingSet.from_arrays(
-                arrays, labels=self._labels, normalize=self._normalize, source=source, first_row=first
+                arrays, labels=self._labels, normalize=self.normalize, source=source, first_row=first
             )
             data = self._with_index(data, index, slice(first, first + len(data)))
             numbers = {name: number_column(table[name], name, source) for name in columns if name in others}
@@ -194,8 +209,7 @@ class EmbeddingStream:
                 has_ids=index.has_ids,
                 identities=None if index.identities is None else index.identities[rows],
             )
-        own = "split" in self._reader.schema.names
-        return data if own or index.split is None else replace(data, split=index.split[rows])
+        return data if self.has_split or index.split is None else replace(data, split=index.split[rows])
 
 
 def _numbers(rows: int, wanted: bool) -> NDArray[np.str_]:

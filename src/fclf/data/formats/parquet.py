@@ -79,7 +79,7 @@ def clear_read_errors(path: Path | str, what: str) -> Iterator[None]:
     """Say what may be wrong with a file that Arrow cannot read."""
     try:
         yield
-    except (PermissionError, InputError):
+    except (FileNotFoundError, PermissionError, InputError):
         raise
     except Exception as error:  # a damaged file can raise any of Arrow's errors, and a few of Python's
         raise InputError(
@@ -150,7 +150,7 @@ def write_parquet(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
         parquet.write_table(table, file, use_dictionary=plain, write_statistics=plain, **OPTIONS)
 
 
-def refuse_repeated(titles: Sequence[str], path: Path) -> None:
+def refuse_repeated(titles: Sequence[str], path: Path | str) -> None:
     """Refuse a table with two columns of one name."""
     twice = sorted({name for name in titles if titles.count(name) > 1})
     if twice:

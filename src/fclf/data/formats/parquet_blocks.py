@@ -1,12 +1,13 @@
-"""Parquet files larger than memory: read and written a block of rows at a time."""
+"""Parquet files larger than memory, written a block of rows at a time."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from io import RawIOBase
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, Protocol, TypeVar
 
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -16,70 +17,18 @@ from fclf.data.formats.parquet import (
     ATTRIBUTES,
     COLUMNS,
     OPTIONS,
-    attribute_names,
-    clear_read_errors,
     fixed_size_list,
     refuse_repeated,
 )
+from fclf.files import atomic_write
 
-__all__ = ["BlockReader", "BlockWriter", "replaced"]
-
-BUFFER = 1 << 20
-"""Bytes read at once: elsewhere a whole column of a row group is, or with `pre_buffer` all that is ever asked for."""
-
-
-class BlockReader:
-    """The rows of a Parquet file, a block at a time, however they are grouped in the file."""
-
-    def __init__(self, path: Path, what: str, threads: bool = False) -> None:
-        self.path, self._what, self._threads = path, what, threads
-        with clear_read_errors(path, what):
-            self._file = parquet.ParquetFile(
-                path, page_checksum_verification=True, buffer_size=BUFFER, pre_buffer=False
-            )
-        self.schema: pa.Schema = self._file.schema_arrow
-        self.rows: int = self._file.metadata.num_rows
-        try:
-            self.attribute_names = attribute_names(self.schema, str(path))
-        except BaseException:
-            self._file.close()
-            raise
-
-    def __enter__(self) -> BlockReader:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._file.close()
-
-    def blocks(self, size: int, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        """Tables of `size` rows, the last of what is left; one without rows for a file without rows."""
-        batches = self._file.iter_batches(batch_size=size, columns=columns, use_threads=self._threads)
-        schema = self.schema if columns is None else pa.schema([self.schema.field(name) for name in columns])
-        waiting = schema.empty_table()
-        first = True
-        while True:
-            with clear_read_errors(self.path, self._what):
-                batch = next(batches, None)
-            if batch is None:
-                break
-            waiting = pa.concat_tables([waiting, pa.Table.from_batches([batch])]) if len(waiting) else _table(batch)
-            while len(waiting) >= size:  # row groups end where they like
-                yield waiting.slice(0, size)
-                waiting, first = waiting.slice(size), False
-        if len(waiting) or first:
-            yield waiting
-
-
-def _table(batch: pa.RecordBatch) -> pa.Table:
-    return pa.Table.from_batches([batch])
+__all__ = ["BlockWriter", "replaced", "to_the_end", "write_blocks"]
 
 
 class BlockWriter:
     """A Parquet file that is written a block at a time, with the schema of its first block."""
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes] | RawIOBase) -> None:
         self._file = file
         self._writer: parquet.ParquetWriter | None = None
 
@@ -97,8 +46,42 @@ class BlockWriter:
         if self._writer is not None:
             self._writer.close()
 
+    def abandon(self) -> None:
+        """Let go of a file that will not be kept, so that nothing is written to it when it is closed already."""
+        if self._writer is not None:
+            with suppress(Exception):
+                self._writer.close()
+            self._writer.is_open = False
 
-def replaced(table: pa.Table, arrays: Mapping[str, NDArray[Any]], path: Path) -> pa.Table:
+
+class _Writer(Protocol):
+    def finish(self) -> None: ...
+
+    def abandon(self) -> None: ...
+
+
+W = TypeVar("W", bound=_Writer)
+
+
+@contextmanager
+def to_the_end(writer: W) -> Iterator[W]:
+    """Finish a writer when the block ends without an error, and abandon it otherwise."""
+    try:
+        yield writer
+        writer.finish()
+    except BaseException:
+        writer.abandon()
+        raise
+
+
+@contextmanager
+def write_blocks(path: Path) -> Iterator[BlockWriter]:
+    """A file that is whole or absent."""
+    with atomic_write(path) as file, to_the_end(BlockWriter(file)) as writer:
+        yield writer
+
+
+def replaced(table: pa.Table, arrays: Mapping[str, NDArray[Any]], path: Path | str) -> pa.Table:
     """`table` with what `arrays` hold under the keys of `EmbeddingSet.to_arrays` in its place; the rest stays.
 
     Raises:

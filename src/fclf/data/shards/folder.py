@@ -34,6 +34,10 @@ class Shard:
     """Of the embeddings."""
     metadata: str | None = None
     """Of the labels, ids and whatever else, for an `.npy` file that has them."""
+    places: tuple[str, ...] = ()
+    """Of its files, below the folder that was named: where the files of its output stand."""
+    flaw: str = ""
+    """What is wrong with it, where the list of files already tells; it cannot be opened then."""
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -42,18 +46,19 @@ class Shard:
 
 
 def is_sharded(address: str) -> bool:
-    """Whether an address is a folder, a pattern or a remote place, and so not a file that is read as a whole."""
-    if "://" in address or "*" in address:
+    """Whether an address is a folder, a pattern, a remote place or an `.npy` file, not a file to read as a whole."""
+    if "://" in address or "*" in address or address.lower().endswith(".npy"):
         return True
     fs, path = fsspec.core.url_to_fs(address)
     return bool(fs.isdir(path))
 
 
-def find_shards(address: str) -> list[Shard]:
+def find_shards(address: str, *, lenient: bool = False) -> list[Shard]:
     """Shards of a folder, or of a pattern such as `FOLDER/img_emb_*.npy`, in the order of their numbers.
 
     Args:
         address: local or of any file system that fsspec knows (`s3://...`, `gs://...`, `hf://...`).
+        lenient: give a shard without its metadata its `flaw`, instead of refusing all of them.
 
     Raises:
         InputError: if nothing is there, two shards would have one name, or it is not clear which files are meant.
@@ -65,15 +70,22 @@ def find_shards(address: str) -> list[Shard]:
             place = path.split("*", maxsplit=1)[0].rpartition("/")[0]
         else:
             files, place = sorted(fs.find(path, maxdepth=2)), path
+            if files == [path]:
+                place = path.rpartition("/")[0]
+        whole = place == path  # all of a folder was named, its metadata too
+        arrays, tables = (_with_suffix(files, suffix) for suffix in (".npy", ".parquet"))
+        if arrays and not whole:
+            tables = _with_suffix(sorted(fs.find(place, maxdepth=2)), ".parquet")
+        if arrays and not tables:
+            tables = _metadata_beside(fs, place)
     except (OSError, ValueError) as error:
         raise InputError(f"--embeddings {address} cannot be listed ({type(error).__name__}: {error}).") from error
-    files = [file for file in files if not PurePosixPath(file).name.startswith((".", "_"))]
-    arrays, tables = ([file for file in files if file.lower().endswith(suffix)] for suffix in (".npy", ".parquet"))
+    if any(not _is_below(file, place) for file in tables):
+        place = place.rpartition("/")[0]
     if arrays:
-        beside = tables if "*" not in path else sorted(f for f in fs.find(place, maxdepth=2) if f.endswith(".parquet"))
-        shards = _arrays(fs, arrays, beside or _metadata_beside(fs, place), address)
+        shards = _arrays(fs, arrays, tables, address, place, lenient)
     else:
-        shards = [Shard(PurePosixPath(file).stem, "parquet", fs.unstrip_protocol(file)) for file in tables]
+        shards = [_shard(fs, place, "parquet", file) for file in tables]
     if not shards:
         raise InputError(
             f"--embeddings {address} holds no shards: .parquet files, or .npy files with metadata in .parquet files "
@@ -93,9 +105,33 @@ def _file_system(address: str) -> tuple[Any, str]:
         fs, path = fsspec.core.url_to_fs(address)
     except (ValueError, ImportError) as error:
         raise InputError(f"--embeddings {address}: {error}") from error
+    fs.invalidate_cache()  # of an earlier look, which object stores keep for ever
     if "*" not in path and not fs.exists(path):
         raise InputError(f"Embeddings: there is no file or folder {address}.")
     return fs, path
+
+
+def _with_suffix(files: Sequence[str], suffix: str) -> list[str]:
+    """Those that nobody hid from readers of the folder."""
+    return [f for f in files if f.lower().endswith(suffix) and not PurePosixPath(f).name.startswith((".", "_"))]
+
+
+def _is_below(file: str, place: str) -> bool:
+    return PurePosixPath(file).is_relative_to(place or "/")
+
+
+def _shard(
+    fs: Any, place: str, kind: Literal["parquet", "npy"], file: str, metadata: str | None = None, flaw: str = ""
+) -> Shard:
+    files = [file] if metadata is None else [file, metadata]
+    return Shard(
+        name=PurePosixPath(file).stem,
+        kind=kind,
+        address=fs.unstrip_protocol(file),
+        metadata=None if metadata is None else fs.unstrip_protocol(metadata),
+        places=tuple(PurePosixPath(f).relative_to(place or "/").as_posix() for f in files),
+        flaw=flaw,
+    )
 
 
 def _metadata_beside(fs: Any, place: str) -> list[str]:
@@ -104,7 +140,9 @@ def _metadata_beside(fs: Any, place: str) -> list[str]:
     return sorted(fs.glob(f"{folder}/*.parquet")) if fs.isdir(folder) else []
 
 
-def _arrays(fs: Any, arrays: Sequence[str], tables: Sequence[str], address: str) -> list[Shard]:
+def _arrays(
+    fs: Any, arrays: Sequence[str], tables: Sequence[str], address: str, place: str, lenient: bool
+) -> list[Shard]:
     kinds = sorted({NUMBER.sub("", PurePosixPath(file).stem) for file in arrays})
     if len(kinds) > 1:
         raise InputError(
@@ -119,11 +157,12 @@ def _arrays(fs: Any, arrays: Sequence[str], tables: Sequence[str], address: str)
         of_number[key] = table
     shards = []
     for file in arrays:
-        found = of_number.get(_number(file))
+        found, flaw = of_number.get(_number(file)), ""
         if tables and found is None:
-            raise InputError(f"{file} has no metadata: no .parquet file beside it ends in the same number.")
-        where = None if found is None else fs.unstrip_protocol(found)
-        shards.append(Shard(PurePosixPath(file).stem, "npy", fs.unstrip_protocol(file), where))
+            flaw = f"{file} has no metadata: no .parquet file beside it ends in the same number."
+        if flaw and not lenient:
+            raise InputError(flaw)
+        shards.append(_shard(fs, place, "npy", file, found, flaw))
     return shards
 
 

@@ -1,7 +1,8 @@
-"""One shard, opened: how many rows it has, what is said of them, and any run of its embeddings."""
+"""One shard, opened: how many rows it has, what is said of them, any run of its embeddings, and blocks of all of it."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -9,20 +10,21 @@ from typing import Any, Protocol
 import fsspec
 import numpy as np
 import pyarrow as pa
+from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 from pyarrow import parquet
 
 from fclf.data.checks import NORM_TOLERANCE
-from fclf.data.formats.parquet import arrays_of, attribute_names, clear_read_errors
+from fclf.data.formats.parquet import ATTRIBUTES, arrays_of, attribute_names, clear_read_errors, fixed_size_list
 from fclf.data.shards.folder import Shard
 from fclf.errors import InputError
 
-__all__ = ["RUN", "ShardReader", "open_shard"]
+__all__ = ["RUN", "ShardReader", "open_shard", "shard_reader"]
 
 RUN = 4096
 """Rows that are read together where any may be."""
 BUFFER = 1 << 20
-"""Bytes read at once where a column of a row group would be otherwise."""
+"""Bytes read at once: elsewhere a whole column of a row group is, or with `pre_buffer` all that is ever asked for."""
 
 
 class ShardReader(Protocol):
@@ -33,6 +35,8 @@ class ShardReader(Protocol):
     dim: int
     schema: pa.Schema
     """Of what is said of the rows: all columns but the embeddings."""
+    attribute_names: tuple[str, ...]
+    """Columns that are attributes."""
 
     def table(self, columns: Sequence[str] | None = None) -> pa.Table:
         """These columns of all rows (all but the embeddings where none are named)."""
@@ -46,6 +50,13 @@ class ShardReader(Protocol):
         """First rows from which reading is no dearer than from anywhere before, of runs of some thousands."""
         ...
 
+    def blocks(self, size: int, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        """These columns (all, `embedding` too, if none are named) in tables of `size` rows; the last has what is left.
+
+        A shard without rows gives one table without rows.
+        """
+        ...
+
     def close(self) -> None:
         """Close the files."""
         ...
@@ -53,16 +64,28 @@ class ShardReader(Protocol):
 
 @contextmanager
 def open_shard(shard: Shard) -> Iterator[ShardReader]:
-    """Open a shard; nothing but headers and footers is read.
-
-    Raises:
-        InputError: if it is damaged, or its two files do not have the same number of rows.
-    """
-    reader: ShardReader = _Parquet(shard) if shard.kind == "parquet" else _Array(shard)
+    """`shard_reader`, and the files closed at the end."""
+    reader = shard_reader(shard)
     try:
         yield reader
     finally:
         reader.close()
+
+
+def shard_reader(shard: Shard, names: Sequence[str] = ()) -> ShardReader:
+    """Open a shard; nothing but headers and footers is read.
+
+    Args:
+        shard: what to open.
+        names: metadata of an `.npy` file that do not say which columns are attributes have these, as far as they are
+            there: nobody writes `fclf.attributes` into the metadata of clip-retrieval.
+
+    Raises:
+        InputError: if it is damaged, or its two files do not have the same number of rows.
+    """
+    if shard.flaw:
+        raise InputError(f"Shard: {shard.flaw}")
+    return _Parquet(shard) if shard.kind == "parquet" else _Array(shard, names)
 
 
 class _ParquetFile:
@@ -70,25 +93,52 @@ class _ParquetFile:
 
     def __init__(self, address: str) -> None:
         self.address = address
-        with clear_read_errors(address, "Shard"), _missing(address):
-            self._stream = fsspec.open(address, "rb").open()
+        fs, path = fsspec.core.url_to_fs(address)
+        local = type(fs) is LocalFileSystem  # which Arrow reads itself, and twice as fast
+        with _readable(address), clear_read_errors(address, "Shard"):
+            self._stream = None if local else fs.open(path, "rb", block_size=BUFFER, cache_type="none")
             try:
                 self.file = parquet.ParquetFile(
-                    self._stream, page_checksum_verification=True, buffer_size=BUFFER, pre_buffer=False
+                    path if local else self._stream,
+                    page_checksum_verification=True,
+                    buffer_size=BUFFER,
+                    pre_buffer=False,
                 )
             except BaseException:
-                self._stream.close()
+                self._close_stream()
                 raise
         self.rows: int = self.file.metadata.num_rows
         self.schema: pa.Schema = self.file.schema_arrow
 
     def table(self, columns: Sequence[str]) -> pa.Table:
-        with clear_read_errors(self.address, "Shard"):
+        with _readable(self.address), clear_read_errors(self.address, "Shard"):
             return self.file.read(columns=list(columns), use_threads=False)
+
+    def blocks(self, size: int, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        batches = self.file.iter_batches(batch_size=size, columns=columns, use_threads=False)
+        schema = self.schema if columns is None else pa.schema([self.schema.field(name) for name in columns])
+        waiting = schema.empty_table()
+        first = True
+        while True:
+            with _readable(self.address), clear_read_errors(self.address, "Shard"):
+                batch = next(batches, None)
+            if batch is None:
+                break
+            table = pa.Table.from_batches([batch])
+            waiting = pa.concat_tables([waiting, table]) if len(waiting) else table
+            while len(waiting) >= size:  # row groups end where they like
+                yield waiting.slice(0, size)
+                waiting, first = waiting.slice(size), False
+        if len(waiting) or first:
+            yield waiting
 
     def close(self) -> None:
         self.file.close()
-        self._stream.close()
+        self._close_stream()
+
+    def _close_stream(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
 
 
 class _Parquet:
@@ -98,7 +148,7 @@ class _Parquet:
         self.shard = shard
         self._parquet = _ParquetFile(shard.address)
         try:
-            attribute_names(self._parquet.schema, shard.address)
+            self.attribute_names = tuple(attribute_names(self._parquet.schema, shard.address))
             self.rows = self._parquet.rows
             places = [name for name in self._parquet.schema.names if name != "embedding"]
             self.schema = pa.schema(
@@ -132,7 +182,7 @@ class _Parquet:
         batches = file.iter_batches(batch_size=size, row_groups=groups, columns=["embedding"], use_threads=False)
         at, waiting = skipped, None
         while at < stop:
-            with clear_read_errors(self.shard.address, "Shard"):
+            with _readable(self.shard.address), clear_read_errors(self.shard.address, "Shard"):
                 batch = next(batches)
             table = pa.Table.from_batches([batch])
             low, high = max(start - at, 0), min(stop - at, len(table))
@@ -156,6 +206,9 @@ class _Parquet:
         raw: NDArray[Any] = arrays_of(table, (), self.shard.address, stop - len(table))["embeddings"]
         return raw
 
+    def blocks(self, size: int, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        return self._parquet.blocks(size, columns)
+
     def close(self) -> None:
         self._parquet.close()
 
@@ -163,18 +216,22 @@ class _Parquet:
 class _Array:
     """An `.npy` file of embeddings, with the metadata of its rows in a Parquet file where there is one."""
 
-    def __init__(self, shard: Shard) -> None:
+    def __init__(self, shard: Shard, names: Sequence[str] = ()) -> None:
         self.shard = shard
-        with _missing(shard.address):
-            self._stream = fsspec.open(shard.address, "rb", block_size=BUFFER).open()
+        fs, path = fsspec.core.url_to_fs(shard.address)
+        with _readable(shard.address):
+            self._stream = fs.open(path, "rb", block_size=BUFFER)
         self._metadata: _ParquetFile | None = None
         try:
             self.rows, self.dim, self._type = self._header()
             self._start = self._stream.tell()
             self._check_size()
             self._metadata = None if shard.metadata is None else _ParquetFile(shard.metadata)
-            self.schema = pa.schema([]) if self._metadata is None else self._metadata.schema
+            self.schema = _naming(pa.schema([]) if self._metadata is None else self._metadata.schema, names)
             self._check_metadata()
+            kind = pa.from_numpy_dtype(self._type.newbyteorder("="))
+            whole = self.schema.append(pa.field("embedding", pa.list_(kind, self.dim)))
+            self.attribute_names = tuple(attribute_names(whole, shard.metadata or shard.address))
         except BaseException:
             self.close()
             raise
@@ -233,7 +290,8 @@ class _Array:
             view = memoryview(block).cast("B")  # type: ignore[arg-type]
             done = 0
             while done < len(view):
-                got = self._stream.readinto(view[done:])
+                with _readable(self.shard.address):
+                    got = self._stream.readinto(view[done:])
                 if not got:
                     raise InputError(f"Shard: {self.shard.address} ended while it was read; fetch or write it again.")
                 done += got
@@ -242,16 +300,37 @@ class _Array:
     def starts(self) -> Sequence[int]:
         return range(0, self.rows, RUN)
 
+    def blocks(self, size: int, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
+        said = [name for name in self.schema.names if columns is None or name in columns]
+        tables = iter(()) if self._metadata is None or not said else self._metadata.blocks(size, said)
+        if columns is not None and "embedding" not in columns:
+            yield from tables
+            return
+        for first in range(0, max(self.rows, 1), size):
+            raw = next(self.embeddings(first, min(first + size, self.rows), size), np.empty((0, self.dim), self._type))
+            rows = fixed_size_list(raw.astype(raw.dtype.newbyteorder("="), copy=False))
+            table = next(tables, None)
+            whole = pa.table({"embedding": rows}) if table is None else table.append_column("embedding", rows)
+            yield whole.replace_schema_metadata(self.schema.metadata)
+
     def close(self) -> None:
         self._stream.close()
         if self._metadata is not None:
             self._metadata.close()
 
 
+def _naming(schema: pa.Schema, names: Sequence[str]) -> pa.Schema:
+    """The schema, saying which of these names are attributes where it says nothing."""
+    said, there = schema.metadata or {}, [name for name in names if name in schema.names]
+    return schema if ATTRIBUTES in said or not there else schema.with_metadata({**said, ATTRIBUTES: json.dumps(there)})
+
+
 @contextmanager
-def _missing(address: str) -> Iterator[None]:
-    """Say that a file has gone."""
+def _readable(address: str) -> Iterator[None]:
+    """Say that a file has gone, or a network: the fault is of the input and not of what is written at the same time."""
     try:
         yield
     except FileNotFoundError as error:
         raise InputError(f"Shard: there is no file {address}.") from error
+    except OSError as error:
+        raise InputError(f"Shard: {address} cannot be read ({error.strerror or error}).") from error

@@ -1,0 +1,94 @@
+"""The same edits by actors of a real Ray cluster of two workers."""
+
+import json
+import os
+import signal
+import sys
+
+import pytest
+from sharding import edit, leftovers, npy_folder, outputs, record
+
+from fclf.scale import on_ray
+from fclf.scale.work import BulkEdit, ShardEditor
+
+SMILE = ("--set", "Smiling=1", "--flip", "Male")
+
+
+def test_without_ray_the_line_to_type_is_named(run, few, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(on_ray, "find_spec", lambda name: None)
+    assert edit(run, npy_folder(tmp_path / "in", few), tmp_path / "out", *SMILE, "--ray", "local") == 2
+    assert "pip install 'fclf[ray]'" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+class Deadly(on_ray._Actor):
+    """An actor that dies of one shard each time, and of another one once."""
+
+    def __init__(self, edit: BulkEdit, output: str, starts) -> None:
+        super().__init__(edit, output, starts)
+        begin = self._editor
+
+        def editor(shard):
+            once = os.path.join(output.removeprefix("file://"), ".once")
+            if shard.name == "img_emb_1" or (shard.name == "img_emb_3" and not os.path.exists(once)):
+                open(once, "a").close()
+                os.kill(os.getpid(), signal.SIGKILL)
+            return begin(shard)
+
+        self._editor = editor
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_actors_write_the_bytes_of_processes_and_may_die(run, few, tmp_path, capsys, monkeypatch, request):
+    """One cluster, which takes many seconds to start, for all that can go wrong at once."""
+    cloudpickle = pytest.importorskip("ray.cloudpickle", reason="Ray is not installed: pip install 'fclf[ray]'")
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    request.addfinalizer(lambda: cloudpickle.unregister_pickle_by_value(sys.modules[__name__]))
+    source, out = npy_folder(tmp_path / "in", few, 6), tmp_path / "out"
+
+    def without_ray(*arguments):
+        def here(work, output, shards, workers, on_rows):
+            editor = ShardEditor(work, output)
+            yield from (editor(shard) for shard in shards)
+
+        with monkeypatch.context() as inline:
+            inline.setattr("fclf.scale.bulk.edit_in_processes", here)
+            return edit(*arguments, *SMILE)
+
+    assert without_ray(run, source, tmp_path / "whole") == 0
+    whole = outputs(tmp_path / "whole")
+    assert without_ray(run, f"{source}/img_emb/img_emb_5.npy", out) == 0  # an earlier run
+    array = source / "img_emb" / "img_emb_2.npy"
+    kept = array.read_bytes()
+    array.write_bytes(kept[:-1])
+    monkeypatch.setattr(on_ray, "_Actor", Deadly)
+    capsys.readouterr()
+    assert edit(run, source, out, *SMILE, "--ray", "local", "--workers", "2", "--json") == 1
+    said = capsys.readouterr()
+    result = json.loads(said.out.splitlines()[-1])
+    errors = {bad["shard"].rpartition("/")[2]: bad["error"] for bad in result["quarantined"]}
+    assert errors.keys() == {"img_emb_1.npy", "img_emb_2.npy"}
+    assert errors["img_emb_1.npy"] == "2 actors died of it in turn."
+    assert "is damaged: its header promises" in errors["img_emb_2.npy"]
+    assert record(out, "img_emb_1")["error"] == errors["img_emb_1.npy"]
+    (out / ".once").unlink()
+    assert outputs(out) == {
+        place: content for place, content in whole.items() if "_1." not in place and "_2." not in place
+    }
+    assert leftovers(out) == []
+    assert "Traceback" not in said.err
+    array.write_bytes(kept)
+    assert without_ray(run, source, out) == 0  # what a cluster began, this machine ends
+    assert "6 shards with 1,200 rows, 4 of them by an earlier run" in capsys.readouterr().out
+    assert outputs(out) == whole
+    manifests = [{**record(folder, "img_emb_4"), "made_by": ""} for folder in (out, tmp_path / "whole")]
+    assert manifests[0] == manifests[1]
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_cluster_that_is_not_there_is_named(run, few, tmp_path, capsys):
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'fclf[ray]'")
+    assert edit(run, npy_folder(tmp_path / "in", few), tmp_path / "out", *SMILE, "--ray", "auto") == 2
+    err = capsys.readouterr().err
+    assert "--ray auto: there is no Ray cluster" in err
+    assert "ray start --head" in err
