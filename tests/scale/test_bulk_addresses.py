@@ -1,9 +1,11 @@
 """Shards that are read from and written to other places than this machine's folders."""
 
 import json
+from typing import ClassVar
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
 from sharding import edit, npy_folder, outputs, parquet_folder, record
 
 from fclf.data.shards.folder import find_shards
@@ -76,6 +78,61 @@ def test_fingerprints_tell_contents_times_and_ends_apart(tmp_path, few):
         path.write_bytes(spoiled)
         seen.add(fingerprint(one.files)[1])
     assert len(seen) == 5
+
+
+class Store(MemoryFileSystem):
+    """With the arguments, and one of the errors, of object stores."""
+
+    protocol = "s3"
+    store: ClassVar[dict] = {}
+    pseudo_dirs: ClassVar[list] = [""]
+    broken: ClassVar[set] = set()
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return MemoryFileSystem._strip_protocol(path.removeprefix("s3://"))
+
+    def unstrip_protocol(self, name):
+        return f"s3://{name.lstrip('/')}"
+
+    def cat_file(self, path, version_id=None, start=None, end=None, **more):
+        self.check("read")
+        assert version_id is None
+        return super().cat_file(path, start, end, **more)
+
+    def find(self, *args, **more):
+        self.check("list")
+        return super().find(*args, **more)
+
+    def _open(self, path, mode="rb", autocommit=True, **more):
+        self.check(mode)
+        return MemoryFile(self, path) if mode == "wb" and not autocommit else super()._open(path, mode, **more)
+
+    def check(self, what):
+        if what in self.broken:
+            raise LookupError("no credentials")  # botocore's own errors are no OSError
+
+
+def test_errors_of_object_stores_are_said_and_not_traced(run, few, tmp_path, capsys, monkeypatch):
+    fsspec.register_implementation("s3", Store, clobber=True)
+    Store.store.clear()
+    source = parquet_folder(tmp_path / "in", few)
+    fsspec.filesystem("s3").put(str(source), "/bucket/in", recursive=True)
+    assert edit(run, "s3://bucket/in", "s3://bucket/out", *SMILE) == 0
+    assert edit(run, source, tmp_path / "out", *SMILE) == 0
+    assert below(fsspec.filesystem("s3"), "bucket/out") == outputs(tmp_path / "out")
+    for broken, says in (
+        ("list", "--embeddings s3://bucket/in cannot be listed (LookupError: no credentials)"),
+        ("rb", "(LookupError: no credentials)"),
+        ("read", "cannot be read: LookupError: no credentials"),
+        ("wb", "cannot be written: LookupError: no credentials"),
+    ):
+        with monkeypatch.context() as now:
+            now.setattr(Store, "broken", {broken})
+            capsys.readouterr()
+            assert edit(run, "s3://bucket/in", f"s3://bucket/out_{broken}", *SMILE) == 2
+            assert says in capsys.readouterr().err
+    assert not [path for path in Store.store if "out_" in path]
 
 
 def test_a_single_remote_file_is_a_shard(run, few, tmp_path, memory):

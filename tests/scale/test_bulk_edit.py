@@ -2,8 +2,11 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -607,6 +610,44 @@ def test_an_empty_shard_has_no_output_and_is_no_fault(run, few, tmp_path):
     parquet.write_table(parquet.read_table(path).slice(0, 0), path)
     assert edit(run, source, out, *SMILE) == 0
     assert len(outputs(out)) == 6
+
+
+MEASURE = """
+import sys
+from pathlib import Path
+import fclf.streaming
+from fclf.checkpoint import Checkpoint
+from fclf.data.shards.folder import find_shards
+from fclf.scale.work import BulkEdit, ShardEditor
+fclf.streaming.NUMBERS = 4096 * 8
+run, source, out = sys.argv[1:]
+editor = ShardEditor(BulkEdit.of(Checkpoint.load(run), {}, {}, flip=("Male",)), out)
+for shard in find_shards(source):
+    record = editor(shard)
+    peak = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    print(record.rows, peak.split()[1], record.error)
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="peaks are read from /proc")
+def test_memory_does_not_grow_with_the_rows_of_a_shard(run, many, tmp_path):
+    """300,000 rows, 18 MiB of embeddings and 10 of texts more, once what libraries keep is there."""
+    source = tmp_path / "in"
+    source.mkdir()
+    for number, copies in enumerate((5, 20)):
+        np.save(source / f"emb_{number}.npy", np.tile(many.embeddings.astype(np.float64), (copies, 1)))
+        labels = {name: np.tile(many.attributes[:, k], copies) for k, name in enumerate(many.attribute_names)}
+        texts = [f"what is written below picture {row}" for row in range(len(many) * copies)]
+        parquet.write_table(pa.table({"text": texts, **labels}), source / f"metadata_{number}.parquet")
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(run), str(source), str(tmp_path / "out")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (rows, one), (more, other) = (map(int, line.split()) for line in done.stdout.splitlines())
+    assert (rows, more) == (100_000, 400_000)
+    assert other - one < 10 * 1024, done.stdout
 
 
 def test_planted_rows_differ_between_the_two_sizes():

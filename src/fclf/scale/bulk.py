@@ -17,7 +17,7 @@ from fclf.errors import EncoderWarning, InputError
 from fclf.scale.manifest import Manifest, Record, State
 from fclf.scale.on_ray import check_ray, edit_on_ray
 from fclf.scale.processes import edit_in_processes
-from fclf.scale.work import BulkEdit, ShardEditor
+from fclf.scale.work import BulkEdit, ShardEditor, reason
 
 __all__ = ["Edited", "Progress", "edit_shards"]
 
@@ -182,8 +182,8 @@ def _try(editor: ShardEditor, shards: Sequence[Shard]) -> None:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", EncoderWarning)  # each shard says so when it is edited
                 return editor.try_rows(shard)
-        except InputError as error:
-            errors.append(str(error))
+        except Exception as error:  # as of any shard
+            errors.append(reason(error))
     others = f" (the same or something else is said of {len(errors) - 1} others)" if len(errors) > 1 else ""
     raise InputError(f"{errors[0]}{others}")
 

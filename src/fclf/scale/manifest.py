@@ -19,6 +19,7 @@ import fsspec
 
 from fclf.data.shards.folder import Shard
 from fclf.data.shards.output import OutputFolder, Written
+from fclf.data.shards.reading import readable
 from fclf.errors import InputError
 from fclf.files import digest
 
@@ -87,11 +88,10 @@ def fingerprint(files: Sequence[str]) -> tuple[int, str]:
     for address in files:
         fs, path = fsspec.core.url_to_fs(address)
         fs.invalidate_cache(path)
-        try:
+        with readable(address):
             info = fs.info(path)
-            ends = fs.cat_file(path, 0, SAMPLE), fs.cat_file(path, max(0, info["size"] - SAMPLE), info["size"])
-        except OSError as error:
-            raise InputError(f"Shard: {address} cannot be read ({error.strerror or error}).") from error
+            places = (0, min(SAMPLE, info["size"])), (max(0, info["size"] - SAMPLE), info["size"])
+            ends = [fs.cat_file(path, start=start, end=end) if end else b"" for start, end in places]
         stamp = next((str(info[key]) for key in STAMPS if info.get(key)), "")
         parts += [f"{info['size']} {stamp} ".encode(), *ends]
         total += info["size"]

@@ -28,7 +28,7 @@ from fclf.scale.manifest import Manifest, Record, fingerprint
 from fclf.streaming import edit_block, edit_stream
 from fclf.threads import use_threads
 
-__all__ = ["BulkEdit", "OnRows", "ShardEditor", "quarantined"]
+__all__ = ["BulkEdit", "OnRows", "ShardEditor", "quarantined", "reason"]
 
 OnRows = Callable[[int], None]
 """Told how many rows of a shard are done."""
@@ -149,7 +149,7 @@ class ShardEditor:
             except OutputError:
                 raise
             except Exception as error:  # whatever a file does to a reader is the end of this shard only
-                record = quarantined(shard, str(error) if isinstance(error, InputError) else _described(error))
+                record = quarantined(shard, reason(error))
         texts = dict.fromkeys(str(one.message) for one in said if issubclass(one.category, EncoderWarning))
         record = replace(record, warnings=tuple(texts))
         if not record.error:
@@ -225,8 +225,9 @@ class ShardEditor:
 
 def quarantined(shard: Shard, error: str) -> Record:
     """The record of a shard that could not be edited."""
-    return Record(shard.name, shard.files, error=error)
+    return Record(shard.name, shard.files, error=" ".join(error.split()))
 
 
-def _described(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+def reason(error: Exception) -> str:
+    """What is said of a shard that raised an error."""
+    return str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"

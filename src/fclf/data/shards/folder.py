@@ -65,6 +65,9 @@ def find_shards(address: str, *, lenient: bool = False) -> list[Shard]:
     """
     fs, path = _file_system(address)
     try:
+        fs.invalidate_cache()  # of an earlier look, which object stores keep for ever
+        if "*" not in path and not fs.exists(path):
+            raise InputError(f"Embeddings: there is no file or folder {address}.")
         if "*" in path:
             files = sorted(fs.glob(path))
             place = path.split("*", maxsplit=1)[0].rpartition("/")[0]
@@ -78,7 +81,9 @@ def find_shards(address: str, *, lenient: bool = False) -> list[Shard]:
             tables = _with_suffix(sorted(fs.find(place, maxdepth=2)), ".parquet")
         if arrays and not tables:
             tables = _metadata_beside(fs, place)
-    except (OSError, ValueError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # those of object stores are of many kinds
         raise InputError(f"--embeddings {address} cannot be listed ({type(error).__name__}: {error}).") from error
     if any(not _is_below(file, place) for file in tables):
         place = place.rpartition("/")[0]
@@ -105,9 +110,6 @@ def _file_system(address: str) -> tuple[Any, str]:
         fs, path = fsspec.core.url_to_fs(address)
     except (ValueError, ImportError) as error:
         raise InputError(f"--embeddings {address}: {error}") from error
-    fs.invalidate_cache()  # of an earlier look, which object stores keep for ever
-    if "*" not in path and not fs.exists(path):
-        raise InputError(f"Embeddings: there is no file or folder {address}.")
     return fs, path
 
 

@@ -6,11 +6,11 @@ import hashlib
 import io
 import json
 import posixpath
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import fsspec
 import numpy as np
@@ -24,6 +24,8 @@ from fclf.errors import InputError
 from fclf.files import atomic_write
 
 __all__ = ["OutputError", "OutputFolder", "ShardWriter", "Written", "write_shard"]
+
+T = TypeVar("T")
 
 LEFT = ".part"
 """How the names of files end that were not finished; they begin with a dot."""
@@ -71,8 +73,17 @@ class OutputFolder:
             OutputError: if it cannot be written.
         """
         path = self.at(place)
-        with _writing(path), atomic_write(Path(path)) if self.local else self._uploaded(path) as file:
+        whole = atomic_write(Path(path)) if self.local else self._uploaded(path)
+        with _reached(path, "written"):
+            file = whole.__enter__()
+        try:
             yield _Counted(file, place)
+        except BaseException as error:
+            with suppress(Exception):  # what went wrong before is what is said
+                whole.__exit__(type(error), error, error.__traceback__)
+            raise
+        with _reached(path, "written"):
+            whole.__exit__(None, None, None)
 
     @contextmanager
     def _uploaded(self, path: str) -> Iterator[IO[bytes]]:
@@ -104,40 +115,43 @@ class OutputFolder:
 
     def read(self, place: str) -> bytes | None:
         """All of a file; None where there is none."""
-        try:
-            content: bytes = self.fs.cat_file(self.at(place))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        return content
+        return self._look(place, lambda path: bytes(self.fs.cat_file(path)))
 
     def size(self, place: str) -> int | None:
         """Bytes of a file; None where there is none."""
-        try:
-            return int(self.fs.info(self.at(place))["size"])
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        return self._look(place, lambda path: int(self.fs.info(path)["size"]))
 
-    def sha256(self, place: str) -> str:
-        """Of a file's content."""
-        with self.fs.open(self.at(place), "rb") as file:
-            return _sha256(file)
+    def sha256(self, place: str) -> str | None:
+        """Of a file's content; None where there is none."""
+
+        def of(path: str) -> str:
+            with self.fs.open(path, "rb") as file:
+                return _sha256(file)
+
+        return self._look(place, of)
+
+    def _look(self, place: str, find: Callable[[str], T]) -> T | None:
+        path = self.at(place)
+        with _reached(path, "read"):
+            try:
+                return find(path)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
 
     def remove(self, place: str) -> None:
         """Remove a file, if it is there."""
         path = self.at(place)
-        with _writing(path):
-            try:
-                self.fs.rm_file(path)
-            except FileNotFoundError:
-                return
+        with _reached(path, "removed"), suppress(FileNotFoundError):
+            self.fs.rm_file(path)
 
     def files(self, below: str = "") -> list[str]:
         """Places of all files below a place, hidden ones too."""
         start = self.at(below) if below else self.path
-        self.fs.invalidate_cache()
-        if not self.fs.isdir(start):
-            return []
-        return sorted(posixpath.relpath(file, self.path) for file in self.fs.find(start))
+        with _reached(start, "listed"):
+            self.fs.invalidate_cache()
+            if not self.fs.isdir(start):
+                return []
+            return sorted(posixpath.relpath(file, self.path) for file in self.fs.find(start))
 
     def clean(self) -> None:
         """Remove what killed writers have left."""
@@ -159,7 +173,8 @@ class _Counted(io.RawIOBase):
 
     def write(self, data: Any) -> int:
         with memoryview(data) as view:
-            self._file.write(view)
+            with _reached(self._place, "written"):
+                self._file.write(view)
             self._sha.update(view)
             self._bytes += view.nbytes
             return view.nbytes
@@ -174,13 +189,15 @@ class _Counted(io.RawIOBase):
 
 
 @contextmanager
-def _writing(path: str) -> Iterator[None]:
+def _reached(path: str, what: str) -> Iterator[None]:
+    """Say that the place of the outputs is at fault; the errors of object stores are of many kinds."""
     try:
         yield
     except OutputError:
         raise
-    except OSError as error:
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}.") from error
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {error}"
+        raise OutputError(f"{path} cannot be {what}: {reason}.") from error
 
 
 def _sha256(file: IO[bytes]) -> str:
