@@ -3,10 +3,10 @@
 uv resolves for every system and Python under the pins of constraints.txt, and takes the hashes of all wheels of a
 release from its index; source distributions are left out, since building one runs code whose needs have no hashes.
 
-PyTorch is the exception. PyPI's wheels for Linux are built for CUDA and need several gigabytes more; builds for the CPU are
-on an index of PyTorch's own, with hashes of their own, which `requirements/torch-cpu.sha256` holds as they were taken from
-a wheel at hand. One list cannot have both: pip takes a file whose hash its index announces before any other, so it would
-always take the one for CUDA. So there are two whole lists, which share `common.txt`.
+PyTorch is the exception. PyPI's wheels for Linux are built for CUDA and need several gigabytes more; builds for the CPU
+are on an index of PyTorch's own, with hashes of their own, which `requirements/torch-cpu.sha256` holds as they were taken
+from a wheel at hand. One list cannot have both: pip takes a file whose hash its index announces before any other, so it
+would always take the one for CUDA. So there are two whole lists, which share `common.txt`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from fclf.files import atomic_write
 from scripts.supply.closure import ROOT, project
+
+from fclf.files import atomic_write
 
 __all__ = ["CPU", "FOLDER", "Pin", "cpu_hashes", "read"]
 
@@ -31,16 +32,16 @@ HASH = re.compile(r"^    --hash=sha256:(?P<hash>[0-9a-f]{64})(?: \\)?$")
 LINUX = "sys_platform == 'linux'"
 COMMAND = "#   pip install --require-hashes --only-binary :all: -r requirements/"
 HEADS = {
-    "common.txt": "# What fclf needs beside PyTorch, each version with the hashes of its wheels; written by `make hashes`.\n",
+    "common.txt": "# What fclf needs beside PyTorch, with the hashes of all wheels of each version; from `make hashes`.\n",
     "default.txt": f"""\
-# The default install of fclf: PyTorch for the CPU, on Linux from an index that has such builds; written by `make hashes`.
+# The default install of fclf, with PyTorch for the CPU: on Linux from an index that has it; from `make hashes`.
 #
 {COMMAND}default.txt
 #   pip install --no-deps fclf
 -r common.txt
 """,
     "cuda.txt": f"""\
-# The default install of fclf on Linux with PyPI's PyTorch, which is built for CUDA; written by `make hashes`.
+# The default install of fclf on Linux with PyPI's PyTorch, which is built for CUDA; from `make hashes`.
 #
 {COMMAND}cuda.txt
 #   pip install --no-deps fclf
@@ -110,7 +111,9 @@ def _resolve() -> list[tuple[Pin, dict[str, str]]]:
     for one in lock["packages"]:
         wheels = {wheel["url"].rpartition("/")[2]: wheel["hashes"]["sha256"] for wheel in one.get("wheels", ())}
         if not wheels:
-            raise SystemExit(f"{one['name']} {one['version']} has no wheel; choose a version that has, or another package.")
+            raise SystemExit(
+                f"{one['name']} {one['version']} has no wheel; choose a version that has, or another package."
+            )
         found.append((Pin(one["name"], one["version"], one.get("marker", ""), frozenset(wheels.values())), wheels))
     return found
 
