@@ -4,9 +4,9 @@ uv resolves for every system and Python under the pins of constraints.txt, and t
 release from its index; source distributions are left out, since building one runs code whose needs have no hashes.
 
 PyTorch is the exception. PyPI's wheels for Linux are built for CUDA and need several gigabytes more; builds for the CPU
-are on an index of PyTorch's own, with hashes of their own, which `requirements/torch-cpu.sha256` holds as they were taken
-from a wheel at hand. One list cannot have both: pip takes a file whose hash its index announces before any other, so it
-would always take the one for CUDA. So there are two whole lists, which share `common.txt`.
+are on an index of PyTorch's own, with hashes of their own, which `requirements/torch-cpu.sha256` holds as they were
+taken from a wheel at hand. One list cannot have both: pip takes a file whose hash its index announces before any other,
+so it would always take the one for CUDA. So there are two whole lists, which share `common.txt`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ HASH = re.compile(r"^    --hash=sha256:(?P<hash>[0-9a-f]{64})(?: \\)?$")
 LINUX = "sys_platform == 'linux'"
 COMMAND = "#   pip install --require-hashes --only-binary :all: -r requirements/"
 HEADS = {
-    "common.txt": "# What fclf needs beside PyTorch, with the hashes of all wheels of each version; from `make hashes`.\n",
+    "common.txt": "# What fclf needs beside PyTorch, with the hashes of all wheels of a version; from `make hashes`.\n",
     "default.txt": f"""\
 # The default install of fclf, with PyTorch for the CPU: on Linux from an index that has it; from `make hashes`.
 #
