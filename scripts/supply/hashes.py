@@ -19,9 +19,8 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.supply.closure import ROOT, project
-
 from fclf.files import atomic_write
+from scripts.supply.closure import ROOT, project
 
 __all__ = ["CPU", "FOLDER", "Pin", "cpu_hashes", "read"]
 

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scripts.supply.closure import ROOT
-
 from fclf.files import atomic_write
 from fclf.intended_use import NOTICE, brief, markdown
+from scripts.supply.closure import ROOT
 
 __all__ = ["PLACES", "written"]
 

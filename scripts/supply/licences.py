@@ -14,9 +14,9 @@ from functools import cache
 from importlib.metadata import Distribution
 
 from license_expression import ExpressionError, get_spdx_licensing
-from scripts.supply.closure import ROOT, closure, project
 
 from fclf.files import atomic_write
+from scripts.supply.closure import ROOT, closure, project
 
 __all__ = ["EXTRAS", "PAGE", "Kind", "Licence", "bundled", "kind", "licence", "page", "section"]
 

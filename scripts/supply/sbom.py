@@ -24,11 +24,11 @@ from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
+from fclf.files import atomic_write
 from scripts.supply.closure import closure, project
 from scripts.supply.hashes import FOLDER, read
 from scripts.supply.licences import Kind, licence
-
-from fclf.files import atomic_write
 
 __all__ = ["bill", "validate"]
 

@@ -9,6 +9,7 @@ import pytest
 from packaging.markers import Marker
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+
 from scripts.supply.closure import ROOT, closure, project
 from scripts.supply.hashes import FOLDER, Pin, cpu_hashes, read
 

@@ -4,6 +4,7 @@ from email.message import Message
 from types import SimpleNamespace
 
 import pytest
+
 from scripts.supply.closure import closure, installed, project
 from scripts.supply.licences import EXTRAS, PAGE, Kind, bundled, kind, licence, page, section
 

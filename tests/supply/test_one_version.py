@@ -5,9 +5,9 @@ from importlib.metadata import PackageNotFoundError
 
 import pytest
 from packaging.version import Version
-from scripts.supply.closure import ROOT, project
 
 import fclf
+from scripts.supply.closure import ROOT, project
 
 
 def test_the_package_says_what_pyproject_says():

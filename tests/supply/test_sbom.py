@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from scripts.supply.closure import closure, project
 from scripts.supply.sbom import bill, validate
 

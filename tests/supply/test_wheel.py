@@ -12,6 +12,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+
 from scripts.supply.closure import ROOT, project
 
 NOT_SHIPPED = re.compile(r"(^|/)(tests?|benchmarks|docs|scripts|results)/|\.(npz|parquet|pt|pkl)$|conftest")
