@@ -1,8 +1,10 @@
-"""Files that would run something, or read something else, do neither (`docs/threat-model.md` names what proves what)."""
+"""Files that would run something, or read something else, do neither; docs/threat-model.md says what proves what."""
 
 import json
 import os
+import re
 import shutil
+from importlib.resources import files
 
 import numpy as np
 import onnx
@@ -128,3 +130,15 @@ def test_the_state_of_a_decoders_training_runs_nothing(tmp_path):
     assert not sign.exists()
     torch.load(tmp_path / "run" / STATE, weights_only=False)
     assert sign.exists()  # the plant works
+
+
+SINKS = re.compile(
+    r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|createContextualFragment"
+)
+"""Ways by which a script makes markup or code of a text."""
+
+
+@pytest.mark.parametrize("name", ["serve/static/page.js", "serve/static/docs.js", "report/html/zoom.js"])
+def test_no_script_makes_markup_of_what_it_is_told(name):
+    assert SINKS.findall((files("fclf") / name).read_text(encoding="utf-8")) == []
+    assert SINKS.search("element.innerHTML = id")
