@@ -32,8 +32,8 @@ MEANS = (
 )
 FAILS = (
     "Rare attributes and combinations are edited worst, and need not look it. In the CelebA files measured here 365 of "
-    "9,682 faces are labelled Mustache, and none of the 5,598 that are labelled not Male: Mustache to 1 has no example "
-    "there that it could be checked by.",
+    "9,682 faces are labelled Mustache, and none of the 5,598 that are labelled not Male: no example says what "
+    "Mustache set to 1 should make of those.",
     "Rows that could each be real can together be a collapse. Only an evaluation sees that, so read the verdict before "
     "any picture.",
 )
