@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo ci-deps test lint docs bench ablation clean
+.PHONY: install demo ci-deps test lint docs bench ablation hashes check-hashes licences sbom audit dist clean
 
 install: $(STAMP)
 
@@ -47,6 +47,35 @@ ablation: install
 	    --output-dir results/ablation/$$name || exit; \
 	done
 	$(BIN)/python benchmarks/readme.py results/ablation/centred results/ablation/cone
+
+# requirements/: versions and hashes of the default install; asks the package index.
+hashes: install
+	$(BIN)/python -m scripts.supply.hashes
+
+# ... and whether pip takes them, in an environment of its own.
+check-hashes:
+	rm -rf build/hashes
+	$(PYTHON) -m venv build/hashes
+	build/hashes/bin/pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+	  -r requirements/default.txt
+	build/hashes/bin/pip check
+
+# docs/licences.md, from what is installed; the part that is not in `dev` is installed first.
+licences: install
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
+	$(BIN)/python -m scripts.supply.licences
+
+# A bill of materials of the default install, in CycloneDX's JSON.
+sbom: install
+	$(BIN)/python -m scripts.supply.sbom dist/fclf.cdx.json
+
+# Known vulnerabilities of the pinned releases; asks a service, and fails where it does not answer.
+audit: install
+	$(BIN)/python -m scripts.supply.audit
+
+# Source distribution and wheel, in dist/.
+dist: install
+	$(BIN)/python -m build --no-isolation --outdir dist
 
 clean:
 	rm -rf .venv results build dist site

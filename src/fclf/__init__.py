@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fclf.field import TargetField
     from fclf.flow import Flow, Trajectory
 
-__version__ = "0.1.0"
+    __version__: str
 
 _HOMES = {
     "Checkpoint": "fclf.checkpoint",
@@ -57,6 +57,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return _version()
     if name not in _HOMES:
         raise AttributeError(f"module 'fclf' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)
@@ -64,3 +66,13 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return __all__
+
+
+def _version() -> str:
+    """What pyproject.toml said when this was installed; it is written down nowhere else."""
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415  (a command that only helps needs it not)
+
+    try:
+        return version("fclf")
+    except PackageNotFoundError:
+        return "0+uninstalled"

@@ -15,7 +15,9 @@ from fclf.checkpoint import Checkpoint
 from fclf.errors import InputError
 from fclf.evaluation.results import Metrics
 from fclf.files import atomic_write, write_json
-from fclf.report.table import CAPTION, markdown
+from fclf.intended_use import NOTICE, markdown
+from fclf.report.table import CAPTION
+from fclf.report.table import markdown as table
 
 try:
     from huggingface_hub import ModelCard, ModelCardData, ModelHubMixin, hf_hub_download
@@ -147,18 +149,11 @@ def _card(checkpoint: Checkpoint, metrics: Metrics | None, digests: bool) -> str
         f"- Chosen on held-out rows: {chosen}" if chosen else "",
         "## Measured",
         _measured(metrics),
-        "## Intended use",
-        "Research on representations: counterfactual audits of classifiers over the same embeddings, augmentation with "
-        "rare combinations, search for *this person, with glasses*. Ask `editor.edit(..., abstain=True)` to leave rows "
-        "alone whose edit no real row resembles.",
-        "## Limits",
-        "- The attributes are labels that people gave to pictures. Of faces, *Male* or *Young* are annotators' "
-        "impressions and not what anybody is; an edit shows what goes with such a label in the training data, its "
-        "stereotypes and correlations included.",
-        "- Not for identifying people, for inferring traits of anybody, for decisions about people, or for pictures "
-        "that pass for a real person's.",
-        "- An edit is right on average over rows like the training rows; it does not say how this person would look.",
-        "- Rare attributes and combinations are edited worst; the worst cell in the table says how much.",
+        "## Intended use and limits",
+        NOTICE,
+        markdown(level=3).rstrip(),
+        "`editor.edit(..., abstain=True)` leaves rows alone whose edit no real row resembles. The worst cell of the "
+        "table says how badly a rare combination is edited.",
         "## Privacy",
         "Ids and identities of the training rows are not in this folder. "
         + (
@@ -185,7 +180,7 @@ def _measured(metrics: Metrics | None) -> str:
             f"Verdict: **{verdict.name}**. {' '.join(verdict.reasons)}",
             f"{metrics.rows['edits']} edits of {metrics.rows['evaluated']} rows of the split {metrics.split}, {ours}; "
             "judges share no row and nobody with training.",
-            markdown((row.name, row) for row in metrics.table).strip(),
+            table((row.name, row) for row in metrics.table).strip(),
             CAPTION,
         ]
     )

@@ -14,6 +14,7 @@ from pages import CONTROLS, HOSTILE, PAGES, Elements, pooled, whole
 from fclf.evaluation.results import PlotPoints, Report
 from fclf.evaluation.verdict import judge_table
 from fclf.files import read_npz, write_npz
+from fclf.intended_use import FAILS, FOR, MEANS, NOT_FOR, NOTICE, TERMS
 from fclf.report.flipbook import sheet
 from fclf.report.html import page, write
 from fclf.report.html.chart import inline
@@ -72,6 +73,11 @@ def test_the_verdict_comes_first_and_every_part_has_a_link(text, elements):
     assert parts[:3] == ["verdict", "flipbooks", "table"]
     links = [a["href"].removeprefix("#") for a in elements.named("a") if a.get("class") != "skip"]
     assert links == parts
+
+
+def test_the_page_says_what_edits_are_for(elements):
+    for lines in ((NOTICE,), FOR, NOT_FOR, MEANS, FAILS, TERMS):
+        assert [line for line in lines if _plain(line) not in _plain(elements.text)] == []
 
 
 def test_everything_that_was_found_is_on_the_page(case, elements):

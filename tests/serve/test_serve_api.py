@@ -5,6 +5,7 @@ import struct
 import threading
 import time
 import zlib
+from html import unescape
 
 import httpx
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from fastapi.testclient import TestClient
 from served import VERDICT, content, picture, workbench
 
+from fclf.intended_use import FAILS, FOR, MEANS, NOT_FOR, NOTICE, TERMS
 from fclf.serve.app import PAGES, create_app
 from fclf.serve.settings import Limits
 
@@ -74,6 +76,14 @@ def test_openapi_describes_the_limits_and_no_page_loads_from_elsewhere(client):
         assert "http://" not in text
         assert "https://" not in text
     assert client.get("/redoc").status_code == 404
+
+
+def test_the_page_says_what_edits_are_for_without_its_script(client):
+    text = unescape(client.get("/").text)
+    for lines in ((NOTICE,), FOR, NOT_FOR, MEANS, FAILS, TERMS):
+        assert [line for line in lines if line not in text] == []
+    assert "<!--" not in text
+    assert NOTICE in client.get("/openapi.json").json()["info"]["description"]
 
 
 @pytest.mark.parametrize("path", ["/", f"{API}/about", "/nothing", f"{API}/person?id=nobody"])

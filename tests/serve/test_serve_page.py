@@ -101,6 +101,17 @@ def test_nothing_goes_wrong_or_out_and_everything_is_readable(chromium, address,
         assert seen.said == []
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_intended_use_unfolds_and_can_be_read(chromium, address, run, scheme):
+    with visit(chromium, address, fragment=f"#person={without(run)}", size=PHONE, scheme=scheme) as seen:
+        use = seen.page.locator("#use")
+        assert not use.get_by_text("surveillance").is_visible()
+        use.locator("summary").click()
+        assert use.get_by_text("surveillance").is_visible()
+        assert seen.page.evaluate(OVERFLOW)[0] == 0
+        assert [text for text in seen.page.evaluate(CONTRAST) if text[0] < 4.5] == []
+
+
 def test_a_toggle_edits_and_says_so_and_back_takes_it_back(chromium, address, run):
     with visit(chromium, address, fragment=f"#person={without(run)}") as seen:
         page = seen.page

@@ -9,7 +9,6 @@ from typing import Annotated, TextIO
 
 import typer
 
-from fclf import __version__
 from fclf.cli.ablate_command import ablate
 from fclf.cli.audit_command import audit
 from fclf.cli.augment_command import augment
@@ -56,6 +55,8 @@ def _options(
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     if version:
+        from fclf import __version__
+
         typer.echo(f"fclf {__version__}")
         raise typer.Exit()
 

@@ -48,7 +48,8 @@ class ClipEncoder:
         prepare = optional_library("transformers.models.clip.image_processing_pil_clip", "clip")
         try:
             with _quiet(transformers):
-                config = transformers.AutoConfig.from_pretrained(name)
+                # Left open, code that lies beside the weights is asked about at the terminal, and then run.
+                config = transformers.AutoConfig.from_pretrained(name, trust_remote_code=False)
                 if config.model_type not in KINDS:
                     raise InputError(f"clip:{name} is a model of kind '{config.model_type}', not CLIP. {OTHERWISE}")
                 model, loaded = transformers.CLIPVisionModelWithProjection.from_pretrained(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from html import escape
 from importlib.resources import files
 from typing import Annotated, Any, TypeVar
 
@@ -14,6 +15,8 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from fclf import __version__
 from fclf.errors import InputError
+from fclf.intended_use import NOTICE
+from fclf.report.html.intended import listed
 from fclf.serve.about import about
 from fclf.serve.guards import LOOPBACK, BodyLimit, Gate, SecurityHeaders
 from fclf.serve.metrics import Counted, Counts
@@ -89,7 +92,7 @@ def create_app(
         title="fclf serve",
         version=__version__,
         summary="Edit embeddings along a trained flow.",
-        description="Refused requests say why in `detail`. Nothing here is loaded from another host.",
+        description=f"Refused requests say why in `detail`. Nothing here is loaded from another host. {NOTICE}",
         docs_url=None,  # FastAPI's pages load scripts from a CDN
         redoc_url=None,
         lifespan=lifespan,
@@ -180,7 +183,8 @@ def _add_pages(app: FastAPI) -> None:
     folder = files("fclf.serve") / "static"
 
     def page_of(name: str, kind: str) -> Callable[[], Any]:
-        content = (folder / name).read_bytes()
+        text = (folder / name).read_text(encoding="utf-8")
+        content = text.replace("<!-- notice -->", escape(NOTICE)).replace("<!-- intended use -->", listed("h3"))
 
         async def page() -> Response:
             return Response(content, media_type=kind)

@@ -13,6 +13,7 @@ from fclf.report.html.background import provenance, specification
 from fclf.report.html.course import arrival, losses
 from fclf.report.html.flipbooks import flipbooks
 from fclf.report.html.front import front
+from fclf.report.html.intended import intended
 from fclf.report.html.maps import destinations, trajectories
 from fclf.report.html.markup import Html, tag
 from fclf.report.html.matrices import leakage, spread
@@ -35,6 +36,7 @@ PARTS = (
     losses,
     arrival,
     specification,
+    intended,
     provenance,
 )
 LINK = re.compile(r'<section id="([^"]+)"[^>]* data-link="([^"]+)">')
