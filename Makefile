@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo ci-deps test lint docs bench ablation clean
+.PHONY: install demo ci-deps test lint docs bench ablation kills clean
 
 install: $(STAMP)
 
@@ -45,6 +45,12 @@ ablation: install
 	    --output-dir results/ablation/$$name || exit; \
 	done
 	$(BIN)/python benchmarks/readme.py results/ablation/centred results/ablation/cone
+
+# SIGKILL at 100 random moments of a training run, and 20 of the others that can go on; minutes.
+kills: install
+	$(BIN)/python tests/faults/kills.py --times 100 --seed 0
+	$(BIN)/python tests/faults/kills.py --times 20 --seed 0 --kind edit
+	$(BIN)/python tests/faults/kills.py --times 20 --seed 0 --kind embed
 
 clean:
 	rm -rf .venv results build dist site

@@ -1,9 +1,10 @@
 """SIGKILL at random moments: what is left is readable, and a run that goes on ends at the bits of one never killed.
 
 `python tests/faults/kills.py --times 100 --seed 0` kills training runs of the recipe `fclf_config`, `--kind edit` those
-of the recipe `edit`, and `--kind embed` a folder of pictures that is embedded. Half of the moments are drawn over the
-time that a command takes, the other half over the steps of its writing: after every piece of a file, and before and
-after it is flushed and moved to its name. Commands run in forks of one interpreter that has imported everything.
+of the recipe `edit`, and `--kind embed` a folder of pictures that is embedded. A third of the moments are drawn over
+the time that a command takes, a third over the batches of training, and a third over the steps of writing: after every
+piece of a file, and before and after it is flushed and moved to its name. Commands run in forks of one interpreter that
+has imported everything.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 import fclf.files
+import fclf.train
 from fclf.checkpoint import Checkpoint
 from fclf.cli import main
 from fclf.config import load_config
@@ -40,42 +42,49 @@ from fclf.files import PART
 
 PIECE = 1 << 14
 """Bytes of a file that are written at once, so that a kill finds half a file."""
+NEVER = ("write", -1)
 LONGEST = 120.0
 """Seconds that one command may take: what hangs is a failure."""
-NAMES = ("start-up", "between writings", "inside a writing")
+STEPS = ("write", "batch")
+"""What moments are drawn over, besides time."""
+PHASES = ("start-up", "training", "inside a writing")
 """Where a command was killed."""
 
 
 class Watch:
-    """What a fork and the one that kills it both see: how far the writing is."""
+    """What a fork and the one that kills it both see: how far its writing is, and its training."""
 
     def __init__(self) -> None:
-        self._memory = mmap.mmap(-1, 16)
+        self._memory = mmap.mmap(-1, 8 * (1 + len(STEPS)))
 
     def reset(self) -> None:
-        self._memory[:] = bytes(16)
+        self._memory[:] = bytes(len(self._memory))
+
+    def _number(self, place: int) -> int:
+        return int.from_bytes(self._memory[8 * place : 8 * place + 8], "little")
 
     @property
-    def steps(self) -> int:
-        return int.from_bytes(self._memory[:8], "little")
+    def phase(self) -> str:
+        """Where the fork is."""
+        return PHASES[self._number(0)]
 
-    @property
-    def phase(self) -> int:
-        return self._memory[8]
+    def steps(self, kind: str) -> int:
+        """How many steps of a kind there have been."""
+        return self._number(1 + STEPS.index(kind))
 
-    def step(self, phase: int, fatal: int) -> None:
-        """One more step of writing; the one that is fatal ends the process at once."""
-        self._memory[8] = phase
-        count = self.steps + 1
-        self._memory[:8] = count.to_bytes(8, "little")
-        if count == fatal:
+    def step(self, kind: str, phase: str, fatal: tuple[str, int]) -> None:
+        """One more step; the one that is fatal ends the process at once."""
+        count = self.steps(kind) + 1
+        for place, value in ((0, PHASES.index(phase)), (1 + STEPS.index(kind), count)):
+            self._memory[8 * place : 8 * place + 8] = value.to_bytes(8, "little")
+        if fatal == (kind, count):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
 class Slowed:
     """A file that is written a piece at a time."""
 
-    def __init__(self, file: Any, step: Callable[[int], None]) -> None:
+    def __init__(self, file: Any, step: Callable[[str], None]) -> None:
         self._file, self._step = file, step
 
     def write(self, content: Any) -> int:
@@ -83,7 +92,7 @@ class Slowed:
         for first in range(0, len(view), PIECE):
             self._file.write(view[first : first + PIECE])
             self._file.flush()
-            self._step(2)
+            self._step(PHASES[2])
         return len(view)
 
     def writelines(self, lines: Any) -> None:
@@ -104,17 +113,17 @@ class Slowed:
 class Steps:
     """`os` as `fclf.files` sees it in a fork: whatever touches the disk is a step before it and one after it."""
 
-    def __init__(self, step: Callable[[int], None]) -> None:
+    def __init__(self, step: Callable[[str], None]) -> None:
         self._step = step
 
     def fdopen(self, *args: Any, **more: Any) -> Slowed:
-        self._step(2)
+        self._step(PHASES[2])
         return Slowed(os.fdopen(*args, **more), self._step)
 
     def replace(self, source: Any, target: Any) -> None:
-        self._step(2)
+        self._step(PHASES[2])
         os.replace(source, target)
-        self._step(1)
+        self._step(PHASES[1])
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(os, name)
@@ -122,14 +131,18 @@ class Steps:
             return found
 
         def stepped(*args: Any) -> Any:
-            self._step(2)
+            self._step(PHASES[2])
             return found(*args)
 
         return stepped
 
 
 def launch(
-    arguments: list[str], watch: Watch, after: float | None = None, fatal: int = -1, fresh: Path | None = None
+    arguments: list[str],
+    watch: Watch,
+    after: float | None = None,
+    fatal: tuple[str, int] = NEVER,
+    fresh: Path | None = None,
 ) -> tuple[int, float]:
     """Run a command in a fork; its exit code (-9 if it was killed) and seconds.
 
@@ -137,7 +150,7 @@ def launch(
         arguments: of `fclf`.
         watch: what its writing is told to.
         after: seconds until it is killed.
-        fatal: the step of writing at which it is killed.
+        fatal: the step at which it is killed: its kind, and the how manieth.
         fresh: gets the names of the modules that were imported.
     """
     watch.reset()
@@ -148,7 +161,14 @@ def launch(
         try:
             quiet = os.open(os.devnull, os.O_WRONLY)
             os.dup2(quiet, 1)
-            fclf.files.os = Steps(lambda phase: watch.step(phase, fatal))  # type: ignore[attr-defined]
+            fclf.files.os = Steps(lambda phase: watch.step("write", phase, fatal))  # type: ignore[attr-defined]
+            rollout = fclf.train._Run._rollout
+
+            def stepped(*args: Any) -> Any:
+                watch.step("batch", PHASES[1], fatal)
+                return rollout(*args)
+
+            fclf.train._Run._rollout = stepped  # type: ignore[method-assign]
             code = main(arguments)
             if fresh is not None:
                 fresh.write_text("\n".join(sys.modules))
@@ -247,7 +267,7 @@ def commands(kind: str, scratch: Path) -> Callable[[Path], list[str]]:
     planted(160, 8)[0].save(scratch / "rows.npz")
     base = ["train", "--embeddings", str(scratch / "rows.npz"), "--attributes", "Smiling,Young,Male", "--device", "cpu"]
     if kind == "train":
-        settings = ("num_epochs=5", "batch_size=32", "checkpoint_every=2", "evaluate_every=3")
+        settings = ("num_epochs=5", "batch_size=16", "checkpoint_every=2", "evaluate_every=3")
         base += ["--config", "fclf_config", "--set", "model.hidden_dim=24"]
         base += [part for setting in settings for part in ("--set", f"training.{setting}")]
     return lambda place: [*base, "--output-dir", str(place)]
@@ -273,23 +293,25 @@ def kill(kind: str, times: int, seed: int, log: Callable[[str], object]) -> dict
         import_all((scratch / "modules").read_text().split("\n"))
         code, seconds = launch(typed(whole), watch)
         assert code == 0, f"A run that nobody kills ends with {code}"
-        steps, killed = watch.steps, 0
+        steps, killed = {kind: watch.steps(kind) for kind in STEPS if watch.steps(kind)}, 0
         while killed < times:
             place = scratch / f"run{counts['runs']}"
             counts["runs"] += 1
             left = 1.0  # share of the work, about
             for _ in range(min(draw.randint(1, 4), times - killed)):  # kills of this run, which goes on after each
                 options = ["--resume"] if begun(kind, place) else []
-                if draw.random() < 0.5:
+                moment = draw.choice(("time", *steps))
+                if moment == "time":
                     code, _ = launch([*typed(place), *options], watch, after=draw.uniform(0, left * seconds))
                 else:
-                    code, _ = launch([*typed(place), *options], watch, fatal=draw.randint(1, round(left * steps)))
+                    fatal = (moment, draw.randint(1, round(left * steps[moment])))
+                    code, _ = launch([*typed(place), *options], watch, fatal=fatal)
                 left = max(0.3, left - 0.25)
                 if code == 0:
                     break  # it ended before its moment
                 assert code == -signal.SIGKILL, f"It ends with {code}"
                 killed += 1
-                where[NAMES[watch.phase]] += 1
+                where[watch.phase] += 1
                 counts["files read after kills"] += check_readable(place)
                 counts["leftovers"] += sum(1 for p in place.rglob(f"*{PART}") if p.is_file())
             if not (place / "out.npz").is_file():
