@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo ci-deps test lint docs bench ablation hashes check-hashes licences sbom audit dist clean
+.PHONY: install demo ci-deps test lint docs bench ablation kills hashes check-hashes licences sbom audit dist clean
 
 install: $(STAMP)
 
@@ -47,6 +47,12 @@ ablation: install
 	    --output-dir results/ablation/$$name || exit; \
 	done
 	$(BIN)/python benchmarks/readme.py results/ablation/centred results/ablation/cone
+
+# SIGKILL at 100 random moments of a training run, and 20 of the others that can go on; minutes.
+kills: install
+	$(BIN)/python tests/faults/kills.py --times 100 --seed 0
+	$(BIN)/python tests/faults/kills.py --times 20 --seed 0 --kind edit
+	$(BIN)/python tests/faults/kills.py --times 20 --seed 0 --kind embed
 
 # requirements/: versions and hashes of the default install; asks the package index.
 hashes: install

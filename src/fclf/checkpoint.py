@@ -73,6 +73,9 @@ class Checkpoint:
     """Mean losses of each epoch."""
     training_state: dict[str, Any] = field(default_factory=dict)
     """Optimiser, schedule and random state, to continue from."""
+    made_with: tuple[dict[str, Any], ...] = ()
+    """Versions, device and threads (`fclf.provenance.conditions`) from an `epoch` on; several where a run was resumed
+    under others."""
 
     def flow(self, device: str | torch.device = "cpu", precision: Precision = "float32") -> Flow:
         """The trained field and the flow that follows it; built once for each device and precision.
@@ -295,6 +298,7 @@ class Checkpoint:
             "strength": self.strength,
             "history": self.history,
             "training_state": self.training_state,
+            "made_with": list(self.made_with),
         }
 
     def save(self, path: Path) -> None:
@@ -316,6 +320,8 @@ class Checkpoint:
             content = load_plain(path)
         except InputError:
             raise
+        except (FileNotFoundError, PermissionError) as error:
+            raise InputError(f"{path} cannot be read ({error.strerror}).") from error
         except Exception as error:  # a damaged or foreign file can raise nearly anything
             raise InputError(
                 f"{path} is not a checkpoint that can be loaded safely ({type(error).__name__}): it is damaged, or "
@@ -350,6 +356,7 @@ class Checkpoint:
                 strength=float(content["strength"]),
                 history=list(content["history"]),
                 training_state=dict(content["training_state"]),
+                made_with=tuple(dict(stretch) for stretch in content.get("made_with", ())),
             )
             checkpoint.flow()  # weights of other names or shapes are found here and not in the middle of an edit
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:

@@ -13,6 +13,10 @@ class EncoderWarning(UserWarning):
     """Embeddings come from another network than those that a model was trained on."""
 
 
+class ResumeWarning(UserWarning):
+    """A run goes on under other conditions than it was begun under, so its bits are not those of one that was not."""
+
+
 class NonFiniteLossError(ArithmeticError):
     """Training met a loss that is not a finite number (exit code 3)."""
 

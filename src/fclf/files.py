@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import errno
+import glob
 import hashlib
 import json
 import os
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
 from fclf.errors import InputError
+from fclf.locks import lock
+
+PART = ".part"
+"""Suffix of what is not whole yet."""
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Of an error that says that there is no room."""
 
 
 @contextmanager
@@ -22,20 +30,37 @@ def atomic_write(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a temporary file beside `path` and move it there only when the block ends without an error.
 
     The content is flushed to the disk before the move, so that a reader, or a machine that loses power, sees
-    the old file or the new one and never a part of one.
+    the old file or the new one and never a part of one. What a killed process had begun for the same path is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    remove_leftovers(path.parent, glob.escape(path.name))
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PART, dir=path.parent)
     try:
         with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as file:
+            lock(handle)  # says that it is no leftover, for as long as it is open
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o666 & ~_umask())  # mkstemp makes files that only their owner can read
-        os.replace(name, path)
-    except BaseException:
+            os.chmod(name, 0o666 & ~_umask())  # mkstemp makes files that only their owner can read
+            os.replace(name, path)
+    except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
+            raise OSError(error.errno, error.strerror, str(path)) from error  # a write does not say which file it was
         raise
+
+
+def remove_leftovers(folder: Path, pattern: str) -> None:
+    """Remove what killed processes had begun to write in a folder for files of this name; what is being written stays.
+
+    Args:
+        folder: where; it may be absent.
+        pattern: name of the files, or a glob of names.
+    """
+    for path in folder.glob(f".{pattern}.????????{PART}"):  # as mkstemp names them
+        with suppress(OSError), path.open("rb") as file:
+            if lock(file.fileno()):
+                path.unlink()
 
 
 def _umask() -> int:

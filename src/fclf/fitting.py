@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from fclf.checkpoint import Checkpoint, change_weights
 from fclf.closed.candidates import LEARNED, STARTS, closed_forms
@@ -11,12 +12,11 @@ from fclf.closed.linear import ClosedForm
 from fclf.closed.probe import some_people
 from fclf.config import ChangeModelConfig, Config
 from fclf.data.embeddings import EmbeddingSet
-from fclf.errors import NonFiniteLossError
 from fclf.evaluation.selection import Choice, arrays, choose
 from fclf.field import ChangeField, ChangeResidual
-from fclf.provenance import Provenance
+from fclf.provenance import Provenance, conditions
 from fclf.residual import edits_of, learn_residual
-from fclf.run_folder import RunFolder
+from fclf.run_folder import STARTING, RunFolder, state_after
 from fclf.warm_start import TakenChoice
 
 __all__ = ["EpochCallback", "fit_edit"]
@@ -44,8 +44,10 @@ def fit_edit(
     Nothing is chosen where `taken` says what an earlier run chose.
     """
     started, seed = time.perf_counter(), config.training.seed
-    seen.record(folder, config, "running", "cpu", 0, 0.0)
+    seen.record(folder, config, STARTING, "cpu", 0, 0.0)
+    folder.clear()  # what an earlier run left, or this one when it was stopped
     folder.write_config(config)
+    seen.record(folder, config, "running", "cpu", 0, 0.0)
     inference = config.inference
     parts = 3 * (model.effect_steps + model.residual_steps)  # of the halves, and of all rows
     if taken is not None:
@@ -98,11 +100,14 @@ def fit_edit(
             on_step=on_step,
         ).values()
         residual = residual_of(form, fitted) if amount else None
-    except NonFiniteLossError:
-        seen.record(folder, config, "failed", "cpu", 0, time.perf_counter() - started)
+    except BaseException as error:
+        with suppress(OSError):  # of a disk that is full, which is the error already
+            seen.record(folder, config, state_after(error), "cpu", 0, time.perf_counter() - started)
         raise
     weights = change_weights(ChangeField(form, residual, amount))
-    checkpoint = seen.checkpoint(config, weights=weights, epoch=0, choice=chosen)
+    checkpoint = seen.checkpoint(
+        config, weights=weights, epoch=0, choice=chosen, made_with=({"epoch": 0, **conditions("cpu")},)
+    )
     folder.save(checkpoint, best=True, keep=False)
     seen.record(folder, config, "finished", "cpu", 0, time.perf_counter() - started)
     return Checkpoint.load(folder.latest)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fclf import __version__
 from fclf.checkpoint import Checkpoint
 from fclf.closed.missing import completed
 from fclf.closed.probe import FINE_PENALTY, LinearClassifier
@@ -17,12 +20,46 @@ from fclf.closed.support import Support
 from fclf.config import Config, changes
 from fclf.data.embeddings import EmbeddingSet
 from fclf.data.shards.index import ShardIndex
-from fclf.errors import InputError
+from fclf.errors import InputError, ResumeWarning
 from fclf.labels import UNKNOWN
 from fclf.run_folder import RunFolder
 from fclf.warm_start import WarmStart
 
-__all__ = ["Provenance"]
+__all__ = ["Provenance", "conditions", "going_on_with"]
+
+
+def conditions(device: str, processes: int = 1) -> dict[str, Any]:
+    """What the bits of a run depend on besides its data and configuration."""
+    return {
+        "fclf": __version__,
+        "torch": str(torch.__version__),  # a class of its own, which no safe reader knows
+        "numpy": np.__version__,
+        "device": device,
+        "threads": torch.get_num_threads(),
+        "processes": processes,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+    }
+
+
+def going_on_with(saved: Checkpoint, now: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    """`Checkpoint.made_with` of a run that goes on under these conditions; `ResumeWarning` where they are others."""
+    following = {**now, "epoch": saved.epoch + 1}
+    if not saved.made_with:  # written by a version that did not record them
+        return (following,)
+    before = {**saved.made_with[-1], "epoch": following["epoch"]}
+    changed = [
+        f"{name} {before.get(name)} -> {value}" for name, value in following.items() if before.get(name) != value
+    ]
+    if not changed:
+        return saved.made_with
+    warnings.warn(
+        f"The run goes on after epoch {saved.epoch} with {', '.join(changed)}. It fits, but the weights may differ in "
+        "their last bits from those of a run that was never interrupted. The checkpoint records both; for one run "
+        "under one of them type --overwrite instead of --resume.",
+        ResumeWarning,
+        stacklevel=2,
+    )
+    return (*saved.made_with, following)
 
 
 @dataclass(frozen=True)
@@ -133,12 +170,20 @@ class Provenance:
             **what,
         )
 
-    def record(self, folder: RunFolder, config: Config, state: str, device: str, epochs: int, seconds: float) -> None:
+    def record(
+        self,
+        folder: RunFolder,
+        config: Config,
+        state: str,
+        device: str,
+        epochs: int,
+        seconds: float,
+        processes: int = 1,
+    ) -> None:
         """Write `run.json`."""
         folder.write_run(
             {
                 "state": state,
-                "device": device,
                 "seed": config.training.seed,
                 "attributes": list(self.names),
                 "rows": self.rows,
@@ -146,6 +191,7 @@ class Provenance:
                 **({"warm_start": self.warm_start} if self.warm_start else {}),
                 "epochs": epochs,
                 "seconds": round(seconds, 3),
+                **conditions(device, processes),
             }
         )
 

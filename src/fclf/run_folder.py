@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
-from fclf import __version__
 from fclf.checkpoint import Checkpoint
 from fclf.config import Config
-from fclf.errors import InputError
-from fclf.files import atomic_write, write_json
+from fclf.errors import InputError, VerdictError
+from fclf.files import atomic_write, remove_leftovers, write_json
+from fclf.locks import exclusive
 
-__all__ = ["RunFolder"]
+__all__ = ["STARTING", "RunFolder", "state_after"]
 
-LATEST, BEST = "fclf_latest", "fclf_best"
+LATEST, BEST, RUN = "fclf_latest", "fclf_best", "run.json"
+STARTING = "starting"
+"""State of a run that removes what an earlier one left: nothing but its `run.json` is its own yet."""
 # What a run writes: all that --overwrite ever removes.
 PARTS = (
-    "run.json",
+    RUN,
     "config.yaml",
     "checkpoints/fclf_*.pt",
     "logs/metrics.jsonl",
@@ -81,25 +81,43 @@ class RunFolder:
         """The checkpoint that `--resume` continues from."""
         return self._checkpoint(LATEST)
 
-    def clear(self, overwrite: bool) -> None:
-        """Make room for a run: an earlier one is refused, or removed when the user said so.
+    @property
+    def resumable(self) -> bool:
+        """Whether the run has a checkpoint; one of a run that was being removed when the process was killed is none."""
+        return self.latest.is_file() and self._run().get("state") != STARTING
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keep other processes from training into the folder; `InputError` if one does already."""
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"--output-dir {self.path} is a file; name a folder.")
+        with exclusive(self.path, "--output-dir") if self.writes else nullcontext():
+            yield
+
+    def check_free(self) -> None:
+        """Refuse a folder with an earlier run.
 
         A run whose checkpoints are gone (the specification's first step before training again) is no run any more.
         Files without a `run.json` may be anybody's, and are refused as well.
         """
-        if not self.writes:
-            return
-        if self.path.exists() and not self.path.is_dir():
-            raise InputError(f"--output-dir {self.path} is a file; name a folder.")
         left = self._files()
-        emptied = (self.path / "run.json").is_file() and not any(path.suffix == ".pt" for path in left)
-        if left and not overwrite and not emptied:
+        emptied = (self.path / RUN).is_file() and not any(path.suffix == ".pt" for path in left)
+        if self.writes and left and not emptied:
             raise InputError(
                 f"--output-dir {self.path} holds a run already ({', '.join(path.name for path in left[:4])}). "
                 "Type --resume to continue it, --overwrite to remove it first, or name another folder."
             )
-        for path in left:
-            path.unlink()
+
+    def clear(self) -> None:
+        """Remove what an earlier run left, but for `run.json`, which is the new one's by now, and says `STARTING`."""
+        if not self.writes:
+            return
+        for pattern in PARTS:
+            place = self.path / pattern
+            remove_leftovers(place.parent, place.name)
+        for path in self._files():
+            if path.name != RUN:
+                path.unlink()
 
     @property
     def begun(self) -> bool:
@@ -113,16 +131,18 @@ class RunFolder:
 
     def check_cold(self) -> None:
         """Refuse to begin a run again from nothing that was begun from another one."""
-        path = self.path / "run.json"
-        try:
-            begun = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return
-        if isinstance(begun, dict) and begun.get("warm_start"):
+        if self._run().get("warm_start"):
             raise InputError(
                 f"--resume: the run in {self.path} started from another one and was stopped before its first "
                 "checkpoint. Type --warm-start with that run again, and --overwrite instead of --resume."
             )
+
+    def _run(self) -> dict[str, Any]:
+        try:
+            content = json.loads((self.path / RUN).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return content if isinstance(content, dict) else {}
 
     def _files(self) -> list[Path]:
         return [path for pattern in PARTS for path in sorted(self.path.glob(pattern)) if path.is_file()]
@@ -138,8 +158,7 @@ class RunFolder:
         """Write `run.json`: how the run was made and how far it came."""
         if not self.writes:
             return
-        versions = {"fclf": __version__, "torch": torch.__version__, "numpy": np.__version__}
-        write_json(self.path / "run.json", {**content, **versions, "threads": torch.get_num_threads()})
+        write_json(self.path / RUN, content)
 
     def save(self, checkpoint: Checkpoint, *, best: bool, keep: bool) -> None:
         """Save a checkpoint: as one to keep and as the best one if it is, and last as the latest.
@@ -177,6 +196,13 @@ class RunFolder:
 
     def _checkpoint(self, name: str) -> Path:
         return self.path / "checkpoints" / f"{name}.pt"
+
+
+def state_after(error: BaseException) -> str:
+    """What `run.json` says of a run that has ended by an error: its own, a verdict's, or somebody who stopped it."""
+    if isinstance(error, (KeyboardInterrupt, SystemExit)):
+        return "interrupted"
+    return "stopped" if isinstance(error, VerdictError) else "failed"
 
 
 class _NoWriter:

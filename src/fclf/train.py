@@ -6,7 +6,9 @@ import math
 import os
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,9 +26,9 @@ from fclf.fitting import EpochCallback, fit_edit
 from fclf.flow import step
 from fclf.labels import UNKNOWN
 from fclf.losses.objective import Losses, Objective, Rollout, numbers
-from fclf.provenance import Provenance
+from fclf.provenance import Provenance, conditions, going_on_with
 from fclf.ranks import ALONE, Ranks
-from fclf.run_folder import RunFolder
+from fclf.run_folder import STARTING, RunFolder, state_after
 from fclf.training_rows import Batch, MemoryRows, ShardRows, TrainingRows
 from fclf.warm_start import WarmStart
 
@@ -121,41 +123,43 @@ def train(
     place = _device(device)
     ranks = Ranks.join(place)
     folder = RunFolder(output_dir, writes=ranks.first)
-    if resume and not folder.latest.is_file():
-        folder.check_cold()
-    start = None if warm_start is None else WarmStart(warm_start, data.attribute_names, data.dim)
-    seen = Provenance.of(data, train_rows, val_rows)
-    if shards is not None:
-        seen = seen.sampled_from(shards)
-    if isinstance(config.model, ChangeModelConfig):
-        if resume and folder.latest.is_file():  # it is fitted in one go, so what is there is finished
-            saved = Checkpoint.load(folder.latest)
-            seen.check_same(saved, config, folder.latest)
-            return saved
-        if resume:
-            folder.check_begun()
-        taken = None
-        if start is not None:
-            taken = start.choice(config.model)
-            seen = seen.after(start, data, f"the choice of a closed form ({taken.start}); fitted anew")
-        folder.clear(overwrite or resume)  # what was stopped before it was saved left nothing to continue from
-        if ranks.first:
-            fit_edit(config, config.model, seen, train_rows, val_rows, folder, on_epoch, taken)
-        ranks.from_first(None)  # the others wait: a closed form is fitted by one
-        return Checkpoint.load(folder.latest)
-    run = _Run(config, config.model, seen, train_rows, val_rows, folder, place, ranks, shards)
-    if start is not None:
-        run.field.load_state_dict(start.weights(run.field, config.model))
-        run.seen = seen.after(start, data, "weights")
     if resume:
-        run.restore()
-    else:
-        folder.clear(overwrite)
-        run.begin()
-    watch = None
-    if monitor is not None and config.training.evaluate_every and ranks.first:
-        watch = monitor(train_rows.fully_labelled(), val_rows.fully_labelled())
-    return run.fit(on_epoch, watch, stop_on)
+        folder.check_begun()
+    with folder.held():
+        going_on = resume and folder.resumable
+        if resume and not going_on:
+            folder.check_cold()
+        elif not overwrite and not resume:
+            folder.check_free()
+        start = None if warm_start is None else WarmStart(warm_start, data.attribute_names, data.dim)
+        seen = Provenance.of(data, train_rows, val_rows)
+        if shards is not None:
+            seen = seen.sampled_from(shards)
+        if isinstance(config.model, ChangeModelConfig):
+            if going_on:  # it is fitted in one go, so what is there is finished
+                saved = Checkpoint.load(folder.latest)
+                seen.check_same(saved, config, folder.latest)
+                return saved
+            taken = None
+            if start is not None:
+                taken = start.choice(config.model)
+                seen = seen.after(start, data, f"the choice of a closed form ({taken.start}); fitted anew")
+            if ranks.first:
+                fit_edit(config, config.model, seen, train_rows, val_rows, folder, on_epoch, taken)
+            ranks.from_first(None)  # the others wait: a closed form is fitted by one
+            return Checkpoint.load(folder.latest)
+        run = _Run(config, config.model, seen, train_rows, val_rows, folder, place, ranks, shards)
+        if start is not None:
+            run.field.load_state_dict(start.weights(run.field, config.model))
+            run.seen = seen.after(start, data, "weights")
+        if going_on:
+            run.restore()
+        else:
+            run.begin()
+        watch = None
+        if monitor is not None and config.training.evaluate_every and ranks.first:
+            watch = monitor(train_rows.fully_labelled(), val_rows.fully_labelled())
+        return run.fit(on_epoch, watch, stop_on)
 
 
 class _Run:
@@ -187,21 +191,20 @@ class _Run:
         self.strength = 1.0
         self.best: tuple[float, ...] = ()
         self.first_loss: float | None = None
+        self.made_with: tuple[dict[str, Any], ...] = ({"epoch": 1, **conditions(str(device), ranks.count)},)
         self.seconds = 0.0  # of all parts of a resumed run, up to its last epoch
 
     def begin(self) -> None:
-        """Write what is known before the first step."""
-        self._record("running")
+        """Remove what an earlier run left, and write what is known before the first step."""
+        self._record(STARTING)
+        self.folder.clear()
         self.folder.write_config(self.config)
+        self._record("running")
 
     def restore(self) -> None:
         """Continue from the latest checkpoint; refuse another configuration or other data."""
-        path = self.folder.latest
-        if not path.is_file():
-            self.folder.check_begun()
-            return self.begin()  # it was stopped before its first checkpoint
-        saved = Checkpoint.load(path)
-        self.seen.check_same(saved, self.config, path)
+        saved = Checkpoint.load(self.folder.latest)
+        self.seen.check_same(saved, self.config, self.folder.latest)
         self.seen = self.seen.as_in(saved)
         self.field.load_state_dict(saved.weights)
         self.optimizer.load_state_dict(saved.training_state["optimizer"])
@@ -211,6 +214,8 @@ class _Run:
         self.first_loss = saved.training_state["first_loss"]
         self.seconds = saved.training_state["seconds"]
         self.history = list(saved.history)
+        if len(self.history) < self.config.training.num_epochs:
+            self.made_with = going_on_with(saved, self.made_with[0])
 
     def fit(self, on_epoch: EpochCallback | None, monitor: Monitor | None, stop_on: Collection[str]) -> Checkpoint:
         """Run the epochs that are left."""
@@ -236,11 +241,9 @@ class _Run:
                     on_epoch(record)
                 if "collapse" in stop_on:
                     self._check_verdict(record)
-        except NonFiniteLossError:
-            self._record("failed")
-            raise
-        except VerdictError:
-            self._record("stopped")
+        except BaseException as error:
+            with suppress(OSError):  # of a disk that is full, which is the error already
+                self._record(state_after(error))
             raise
         finally:
             self.folder.close()
@@ -364,10 +367,12 @@ class _Run:
                 "first_loss": self.first_loss,
                 "seconds": self.seconds,
             },
+            made_with=self.made_with,
         )
 
     def _record(self, state: str) -> None:
-        self.seen.record(self.folder, self.config, state, str(self.device), len(self.history), self.seconds)
+        device, epochs = str(self.device), len(self.history)
+        self.seen.record(self.folder, self.config, state, device, epochs, self.seconds, self.ranks.count)
 
 
 ADVICE = (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 METRICS = "transfer_metrics.json"
 """What an evaluation leaves in its folder."""
+RESUMABLE = (["train"], ["embed"], ["decoder", "train"])
+"""Commands that go on where they were stopped."""
 MOST_NAMED = 5
 """Of several evaluations where one was meant."""
 
@@ -170,6 +173,21 @@ def check_resume(resume: bool, overwrite: bool) -> None:
     """Refuse a run that shall be both continued and removed."""
     if resume and overwrite:
         raise InputError("--resume and --overwrite contradict each other: continue the run, or remove it.")
+
+
+def continuing(arguments: Sequence[str]) -> str:
+    """The end of a sentence: what to type to go on with a command that was stopped, where it can go on."""
+    if list(arguments[:1]) == ["edit"]:
+        return "; edits of shards go on with the same command."
+    if not any(list(arguments[: len(command)]) == command for command in RESUMABLE):
+        return "."
+    kept, left = [], iter(arguments)
+    for argument in left:
+        if argument == "--warm-start":
+            next(left, None)
+        elif argument not in ("--overwrite", "--resume") and not argument.startswith("--warm-start="):
+            kept.append(argument)
+    return f"; what was begun goes on with:\n{shlex.join(['fclf', *kept, '--resume'])}"
 
 
 def on_terminal() -> bool:

@@ -6,12 +6,14 @@ and are asked about flipped targets. Sharing rows with training has turned a suc
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float64, Int8
 from numpy.typing import NDArray
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.neural_network import MLPClassifier
 
 from fclf.closed.probe import Standardiser, logistic_weights
@@ -82,7 +84,9 @@ class MLPJudge:
             rare = rows[labels[rows] == (labels[rows].mean() < 0.5)]
             rows = np.concatenate([rows, rng.choice(rare, len(rows) - 2 * len(rare))])
             model = MLPClassifier((128,), alpha=3.0, early_stopping=len(rows) >= 50, max_iter=300, random_state=seed)
-            models.append(model.fit(x[rows], labels[rows]))
+            with warnings.catch_warnings():  # few rows are few steps; how good a judge is, is measured on other rows
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                models.append(model.fit(x[rows], labels[rows]))
         return cls(inputs, tuple(models))
 
     def predict(self, z: Float64[np.ndarray, "n d"]) -> Int8[np.ndarray, "n K"]:
