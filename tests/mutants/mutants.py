@@ -1,6 +1,7 @@
 """Mistakes that would make a number wrong in silence, each with the tests that must notice it.
 
-`make mutants` makes each of them in a copy of the sources and runs its tests. One that is not noticed is a missing test.
+`make mutants` makes each of them in a copy of the sources and runs its tests. Each that goes unnoticed is a
+missing test.
 """
 
 from __future__ import annotations

@@ -19,21 +19,22 @@ from mutants import MUTANTS, Mutant
 
 ROOT = Path(__file__).resolve().parents[2]
 MOST_SECONDS = 300
+"""For the tests of one mutant; on the sources as they are, all of them are run at once."""
 FAILED = 1
 """pytest's exit code where tests have failed; 2 to 5 are mistakes of its own use, and notice nothing."""
 
 
-def run(source: Path, tests: Iterable[str]) -> subprocess.CompletedProcess[str]:
+def run(source: Path, tests: Iterable[str], seconds: int = MOST_SECONDS) -> subprocess.CompletedProcess[str]:
     """Run tests on a copy of the sources; -B, as a mutant may be as long and as old as what it replaces."""
     paths = [f"tests/{test}" for test in tests]
     command = [sys.executable, "-B", "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "--durations=0", *paths]
     environment = os.environ | {"PYTHONPATH": str(source), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         return subprocess.run(
-            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=MOST_SECONDS, check=False
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=seconds, check=False
         )
     except subprocess.TimeoutExpired:
-        return subprocess.CompletedProcess(command, -1, f"more than {MOST_SECONDS} seconds", "")
+        return subprocess.CompletedProcess(command, -1, f"more than {seconds} seconds", "")
 
 
 def outcome(mutant: Mutant, source: Path) -> str:
@@ -61,7 +62,7 @@ def main(words: list[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "src"
         shutil.copytree(ROOT / "src", source, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-        before = run(source, sorted({test for mutant in chosen for test in mutant.tests}))
+        before = run(source, sorted({test for mutant in chosen for test in mutant.tests}), MOST_SECONDS * len(chosen))
         if before.returncode:
             print(f"The tests fail on the sources as they are:\n{before.stdout[-4000:]}{before.stderr[-2000:]}")
             return 1

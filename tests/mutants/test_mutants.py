@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+
 from mutants import MUTANTS
 
 ROOT = Path(__file__).parents[2]
