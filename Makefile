@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo ci-deps test lint docs bench ablation kills hashes check-hashes licences sbom audit dist clean
+.PHONY: install demo ci-deps test lint docs bench ablation kills mutants hashes check-hashes licences sbom audit dist clean
 
 install: $(STAMP)
 
@@ -32,6 +32,10 @@ lint: install
 
 test: lint
 	$(BIN)/pytest -n 2 --dist loadfile
+
+# Mistakes made on purpose, each of which a test must notice: tests/mutants/mutants.py. About ten minutes.
+mutants: install
+	$(BIN)/python tests/mutants/run.py
 
 # The documentation, in site/; a warning is an error. The variable silences an advertisement of the theme's.
 docs: install

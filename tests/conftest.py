@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 import scipy.linalg  # noqa: F401  (its BLAS is one of its own, and only what is loaded can be limited)
 import torch
-from hypothesis import settings
+from hypothesis import Phase, settings
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 settings.register_profile("fclf", deadline=None, derandomize=True, max_examples=50)
+settings.register_profile(  # for `make mutants`: that a test fails is enough, and the simplest example takes a minute
+    "mutants", settings.get_profile("fclf"), phases=(Phase.explicit, Phase.generate)
+)
 settings.load_profile("fclf")
 
 

@@ -1,8 +1,11 @@
+import copy
+import json
 from functools import partial
 
 import numpy as np
 import pytest
 
+import demo_table
 from fclf import demo
 from fclf.autoencoder import embed, load_encoder
 from fclf.cli import main
@@ -24,7 +27,7 @@ def result(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         run_demo = demo.run_demo
         patch.setattr(demo, "run_demo", lambda *a, **k: found.append(run_demo(*a, **k)) or found[0])
-        assert main(["demo", "--portraits", "2000", "--output-dir", str(folder)]) == 0
+        assert main(["demo", "--portraits", str(demo_table.PORTRAITS), "--output-dir", str(folder)]) == 0
     return folder, found[0]
 
 
@@ -35,6 +38,24 @@ def table_of(result, title):
 def test_the_verdicts_tell_the_cure_from_the_problem(result):
     verdicts = {name: report.metrics.verdict.name for name, report in result[1].reports.items()}
     assert verdicts == {"edit, learned": "HEALTHY", "spec, FIX 1-3": "COLLAPSED"}
+
+
+def test_the_table_is_the_one_that_was_measured(result):
+    """A quiet loss of quality fails; `python tests/demo_table.py` stores what a change is meant to change."""
+    stored = json.loads(demo_table.STORED.read_text(encoding="utf-8"))
+    assert demo_table.differences(demo_table.of(result[1].reports), stored) == []
+
+
+def test_a_quiet_loss_of_quality_is_noticed(result):
+    stored = json.loads(demo_table.STORED.read_text(encoding="utf-8"))
+    found = demo_table.of(result[1].reports)
+    for name in ("linear.success", "mlp.kept", "gap_closed", "recall", "counterfactual.angle"):
+        worse = copy.deepcopy(found)
+        value, tolerance = stored["table"]["edit, learned"][name]
+        worse["edit, learned"][name] = value - 1.01 * tolerance
+        assert [line.split(" is ")[0] for line in demo_table.differences(worse, stored)] == [f"edit, learned: {name}"]
+        assert tolerance < 0.25 * max(1.0, abs(value)), "a tolerance that passes anything"
+    assert demo_table.differences({}, stored)
 
 
 def test_every_edit_is_beside_the_truth_and_real_rows_are_not_edits(result):

@@ -151,6 +151,20 @@ def test_train_rows_are_trained_on(tmp_path):
     assert differ(train(tmp_path / "a"), train(tmp_path / "b", poisoned("train")))
 
 
+def test_the_field_is_asked_for_flipped_targets(tmp_path, monkeypatch):
+    """Where all attributes are flipped, rows train as rows of the opposite labels do where none is; not as their own.
+
+    The field, the losses and the prototypes see targets alone.
+    """
+    opposite = replace(data(), attributes=1 - data().attributes)
+    own = train(tmp_path / "own", settings=config(flip_probability=0.0))
+    other = train(tmp_path / "other", opposite, settings=config(flip_probability=0.0))
+    every = {"flip_probability": 1.0, "min_flips": 2, "max_flips": 2}
+    flipped = train(tmp_path / "flipped", settings=config(**every))
+    assert differ(own, other)
+    assert_same_bits(flipped, other)
+
+
 def test_checkpoint_names_exactly_the_rows_that_were_read(tmp_path):
     made = train(tmp_path / "run", settings=config(num_epochs=1))
     read = data().take(np.isin(data().split, ["train", "val"]))

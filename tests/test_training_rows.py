@@ -53,6 +53,24 @@ def test_lanes_visit_different_rows_and_all_have_as_many_batches(sizes, batch, l
     assert wanted[visited].all()
 
 
+@given(
+    sizes=st.lists(st.integers(1, 40), min_size=1, max_size=8),
+    batch=st.integers(1, 30),
+    lanes=st.integers(1, 5),
+    seed=st.integers(0, 99),
+)
+def test_lanes_visit_every_row_but_the_rest_of_a_batch(sizes, batch, lanes, seed):
+    """Lane after lane, rows are those of the shuffled pieces from the first on, and none between is left out."""
+    starts = np.cumsum([0, *sizes])
+    pieces = [Piece(a, b, b - a) for a, b in pairwise(starts)]
+    order = EpochOrder.draw(pieces, batch, lanes, (seed,))
+    shuffled = [pieces[place] for place in np.random.default_rng((seed,)).permutation(len(pieces))]
+    whole = np.concatenate([np.arange(piece.start, piece.stop) for piece in shuffled])
+    read = [run for lane in order.lanes for run in lane.runs(np.ones(sum(sizes), dtype=bool))]
+    kept = sum(sizes) // batch * batch
+    np.testing.assert_array_equal(np.concatenate([np.empty(0, int), *read]), whole[:kept])
+
+
 def batches_of(rows, size, seed, ranks=ALONE):
     return list(rows.batches(size, torch.Generator().manual_seed(seed), ranks))
 

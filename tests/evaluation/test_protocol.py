@@ -510,6 +510,18 @@ def test_judge_rows_that_training_has_read_are_refused_by_content_where_ids_are_
         evaluate(seen, judge_becomes_train(rows))
 
 
+def test_judge_rows_of_people_whom_training_has_seen_are_refused(small):
+    """Other pictures of ten of them, which no id and no content gives away; strangers in their place pass."""
+    known = replace(small, identities=np.arange(len(small)) // 2 * 2 + (small.split == "judge"))
+    seen = np.isin(known.split, ("train", "val"))
+    model = replace(checkpoint(known), seen_identities=tuple(np.unique(known.identities[seen]).tolist()))
+    assert evaluate(model, known).metrics.verdict.name == "UNDER-MOVED"
+    people = known.identities.copy()
+    people[np.flatnonzero(known.split == "judge")[:10]] = known.identities[np.flatnonzero(seen)[0]]
+    with pytest.raises(InputError, match=r"^10 of \d+ judge rows show people whom"):
+        evaluate(model, replace(known, identities=people))
+
+
 def test_data_that_do_not_fit_are_refused(small):
     narrow = replace(small, embeddings=small.embeddings[:, :15])
     with pytest.raises(InputError, match="width 16, but these have width 15"):

@@ -89,6 +89,35 @@ def test_every_verdict_is_given_to_its_case_with_a_margin(name):
     assert found.reasons
 
 
+BAD = {
+    "spread": row(ratios=(0.4, 0.4)),
+    "spread of the worst combination": row(ratios=(1.0, 0.1)),
+    "distinct destinations": row(distinct_destinations=30),
+    "success (L)": row(linear=scores(0.2, 0.95)),
+    "success (M)": row(mlp=scores(0.2, 0.95)),
+    "gap closed": row(gap=0.3),
+    "recall": row(recall=0.5),
+    "excess of spread": row(ratios=(2.0, 2.0)),
+    "kept (L)": row(linear=scores(0.8, 0.8)),
+    "kept (M)": row(mlp=scores(0.8, 0.8)),
+    "leakage between attributes": row(leakage=[[1.5, 0.9], [0.9, 1.5]]),
+    "validation loss given back": row(),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_every_decision_calls_what_is_bad_and_passes_what_is_good(name):
+    """One measurement at a time, so that no other decision is what calls; a decision without a case here fails."""
+    history = OVERTRAINED if name == "validation loss given back" else GOOD
+    good = {d.name: d for d in verdict(row(), GOOD).decisions}
+    bad = {d.name: d for d in verdict(BAD[name], history).decisions}
+    assert good.keys() == bad.keys() == BAD.keys()
+    assert good[name].margin > 0.3
+    assert bad[name].margin < -0.1
+    assert bad[name].calls == good[name].calls != "HEALTHY"
+    assert verdict(row(), GOOD).name == "HEALTHY" != verdict(BAD[name], history).name
+
+
 @pytest.mark.parametrize("name", ["do nothing", "shift x1", "shift x1.5", "held-out real"])
 def test_controls_are_judged_like_flows(name):
     control = next(c for c in CONTROLS if c.name == name)
