@@ -60,7 +60,7 @@ def readable(folder):
     return [Checkpoint.load(path).epoch for path in sorted(folder.rglob("*.pt"))]
 
 
-@pytest.mark.parametrize("free", [0, 40_000, 300_000, 500_000])
+@pytest.mark.parametrize("free", [0, 40_000, 300_000])
 def test_a_full_disk_is_an_error_and_the_run_goes_on_once_there_is_room(rows, small, tmp_path, capsys, free):
     """Full before anything, while the first checkpoint is written, and later ones."""
     fill(small, free)
