@@ -245,14 +245,19 @@ def test_workers_that_cannot_begin_end_the_run(run, shards, tmp_path):
 
 def test_a_full_disk_ends_the_run_and_is_no_fault_of_the_shards(run, shards, unkilled, tmp_path):
     def patch():
-        written = output_module._Counted.write
+        begin = output_module._Counted.__init__
 
-        def full(self, data):
-            if written(self, data) and self.tell() > 3000:
-                raise OSError(28, os.strerror(28))
-            return len(data)
+        class Full:
+            def __init__(self, file):
+                self.write_through, self.left = file.write, 3000
 
-        output_module._Counted.write = full
+            def write(self, data):
+                self.left -= len(data)
+                if self.left < 0:
+                    raise OSError(28, os.strerror(28))
+                return self.write_through(data)
+
+        output_module._Counted.__init__ = lambda self, file, place: begin(self, Full(file), place)
 
     out, said = tmp_path / "out", tmp_path / "said"
     arguments = (run, shards["npy"], out, *SMILE, "--workers", "2")

@@ -89,13 +89,17 @@ def _connect(ray: Any, address: str, workers: int | None) -> None:
         if type(handler).__name__ == "PlainRayHandler":
             handler.setLevel(logging.CRITICAL)
     here: Mapping[str, Any] = {"num_cpus": workers, "include_dashboard": False} if address == "local" else {}
-    try:
-        ray.init(address=address, log_to_driver=False, logging_level="ERROR", **here)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise InputError(
-            f"--ray {address}: there is no Ray cluster ({error}). Start one with `ray start --head`, or type --ray "
-            "local."
-        ) from error
+    for left in (1, 0) if address == "local" else (0,):  # Ray waits for 30 s, and a busy machine may take longer once
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR", **here)
+            return
+        except Exception as error:  # of many kinds, plain ones too
+            ray.shutdown()
+            if not left:
+                raise InputError(
+                    f"--ray {address}: no Ray cluster answers ({error}). Start one with `ray start --head`, type --ray "
+                    "local, or leave out --ray to edit with processes of this machine."
+                ) from error
 
 
 class _Starts:
