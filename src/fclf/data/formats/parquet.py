@@ -79,7 +79,7 @@ def clear_read_errors(path: Path | str, what: str) -> Iterator[None]:
     """Say what may be wrong with a file that Arrow cannot read."""
     try:
         yield
-    except (PermissionError, InputError):
+    except (FileNotFoundError, PermissionError, InputError):
         raise
     except Exception as error:  # a damaged file can raise any of Arrow's errors, and a few of Python's
         raise InputError(
