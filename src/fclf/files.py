@@ -36,17 +36,26 @@ def atomic_write(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
     remove_leftovers(path.parent, glob.escape(path.name))
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=PART, dir=path.parent)
     try:
-        with os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as file:
+        with naming(path), os.fdopen(handle, mode, encoding=None if "b" in mode else "utf-8") as file:
             lock(handle)  # says that it is no leftover, for as long as it is open
             yield file
             file.flush()
             os.fsync(file.fileno())
             os.chmod(name, 0o666 & ~_umask())  # mkstemp makes files that only their owner can read
             os.replace(name, path)
-    except BaseException as error:
+    except BaseException:
         Path(name).unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in FULL and error.filename is None:
-            raise OSError(error.errno, error.strerror, str(path)) from error  # a write does not say which file it was
+        raise
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name the file where there is no room for it: what a write raises does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in FULL and error.filename is None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
 
 
@@ -103,8 +112,8 @@ def read_npz(path: Path, what: str) -> dict[str, np.ndarray]:
             return {key: loaded[key] for key in loaded.files}
     except InputError:
         raise
-    except PermissionError as error:
-        raise InputError(f"{what}: {path} may not be read ({error.strerror}).") from error
+    except (FileNotFoundError, PermissionError) as error:
+        raise InputError(f"{what}: {path} cannot be read ({error.strerror}).") from error
     except Exception as error:  # a damaged archive can raise nearly anything: zlib, struct, zipfile, numpy
         raise InputError(
             f"{what}: {path} cannot be read as .npz ({type(error).__name__}: {error}). It may be truncated or hold "

@@ -13,7 +13,7 @@ from typing import Any
 from fclf.checkpoint import Checkpoint
 from fclf.config import Config
 from fclf.errors import InputError, VerdictError
-from fclf.files import atomic_write, remove_leftovers, write_json
+from fclf.files import atomic_write, naming, remove_leftovers, write_json
 from fclf.locks import exclusive
 
 __all__ = ["STARTING", "RunFolder", "state_after"]
@@ -181,18 +181,20 @@ class RunFolder:
             file.writelines(json.dumps(record) + "\n" for record in history)
         record = history[-1]
         epoch = int(record["epoch"])
-        if self._writer is None:
-            self._writer = _summary_writer(self.path / "logs", epoch)
-        for name, tag in TAGS.items():
-            if name in record:
-                self._writer.add_scalar(tag, record[name], epoch)
-        self._writer.flush()
+        with naming(self.path / "logs"):
+            if self._writer is None:
+                self._writer = _summary_writer(self.path / "logs", epoch)
+            for name, tag in TAGS.items():
+                if name in record:
+                    self._writer.add_scalar(tag, record[name], epoch)
+            self._writer.flush()
 
     def close(self) -> None:
         """Close the TensorBoard file."""
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            with naming(self.path / "logs"):
+                writer.close()
 
     def _checkpoint(self, name: str) -> Path:
         return self.path / "checkpoints" / f"{name}.pt"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from typing import Annotated, TextIO
@@ -78,11 +79,21 @@ def _options(
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    with warnings.catch_warnings():
-        for category in SAID:
-            warnings.simplefilter("once", category)
-        warnings.showwarning = _show
-        return _run(sys.argv[1:] if arguments is None else list(arguments))
+    hook, threading.excepthook = threading.excepthook, _thread_error
+    try:
+        with warnings.catch_warnings():
+            for category in SAID:
+                warnings.simplefilter("once", category)
+            warnings.showwarning = _show
+            return _run(sys.argv[1:] if arguments is None else list(arguments))
+    finally:
+        threading.excepthook = hook
+
+
+def _thread_error(args: threading.ExceptHookArgs) -> None:
+    """TensorBoard writes in a thread; whoever waits for it gets the error of a full disk too, and says it once."""
+    if not isinstance(args.exc_value, OSError):
+        threading.__excepthook__(args)
 
 
 def _show(

@@ -44,7 +44,7 @@ def read_tensor(path: Path, what: str) -> NDArray[Any]:
     """
     try:
         content = load_plain(path)
-    except (InputError, PermissionError):
+    except (InputError, FileNotFoundError, PermissionError):
         raise
     except Exception as error:  # a damaged or foreign file can raise nearly anything
         raise InputError(
