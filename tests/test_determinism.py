@@ -27,7 +27,8 @@ rows, out = sys.argv[1:]
 few = ["--set", "training.num_epochs=2", "--set", "model.hidden_dim=16", "--attributes", "Smiling,Young,Male"]
 for name, options in (("fclf_config", few), ("edit", ["--set", "model.start=transport"])):
     run = f"{out}/{name}"
-    assert main(["train", "--config", name, "--embeddings", rows, "--output-dir", run, "--device", "cpu", *options]) == 0
+    common = ["--embeddings", rows, "--output-dir", run, "--device", "cpu"]
+    assert main(["train", "--config", name, *common, *options]) == 0
     assert main(["evaluate", "--checkpoint", run, "--embeddings", rows, "--output-dir", f"{run}/evaluation",
                  "--projection", "pca"]) == 0
 """
