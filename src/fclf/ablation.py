@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 import tempfile
@@ -29,6 +28,7 @@ from fclf.evaluation.results import Row
 from fclf.evaluation.selection import arrays
 from fclf.evaluation.verdict import collapse_signs
 from fclf.files import existing_file, write_json
+from fclf.parsing import parse_json
 from fclf.train import EpochCallback, train
 
 __all__ = ["MEASURES", "TRAINED", "Ablation", "Family", "Measured", "Method", "ablate"]
@@ -121,7 +121,7 @@ class Ablation(Model):
         """Read back what `save` wrote; `InputError` if it is something else."""
         path = existing_file(Path(path), "Ablation")
         try:
-            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+            return cls.model_validate(parse_json(path.read_text(encoding="utf-8")))
         except ValueError as error:
             raise InputError(f"{path} does not hold an ablation of this version: {error}. Ablate again.") from error
 

@@ -15,8 +15,10 @@ import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int8
 from numpy.typing import NDArray
+from pydantic import ValidationError
 from torch import Tensor
 
+from fclf.checkpoint_content import FORMAT, CheckpointContent
 from fclf.closed.probe import LinearClassifier
 from fclf.closed.state import from_arrays, support_from_arrays, to_arrays
 from fclf.closed.support import Support
@@ -32,8 +34,6 @@ from fclf.flow import Flow, VectorField
 from fclf.labels import UNKNOWN, ExclusiveGroup
 
 __all__ = ["Checkpoint", "change_weights"]
-
-FORMAT = 2
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -101,6 +101,8 @@ class Checkpoint:
             model = _change_field(self.weights, settings, len(self.attribute_names))
             condition_of = model.condition
         else:
+            width = self.dim + len(self.attribute_names)
+            _check_enough(self.weights, settings.hidden_dim * (2 * settings.hidden_dim + width))
             model = TargetField(self.dim, len(self.attribute_names), hidden_dim=settings.hidden_dim)
             model.load_state_dict(self.weights)
             condition_of = None
@@ -337,31 +339,50 @@ class Checkpoint:
             came = found if isinstance(found, int) else "none"
             raise InputError(f"{path} is not a checkpoint of this version of fclf (format {came}, expected {FORMAT}).")
         try:
+            read = CheckpointContent.model_validate(content)
             checkpoint = cls(
-                config=parse_config(content["config"], str(path)),
-                attribute_names=tuple(content["attribute_names"]),
-                dim=content["dim"],
-                weights=content["weights"],
-                epoch=content["epoch"],
-                data_fingerprint=content["data_fingerprint"],
-                seen_ids=tuple(content["seen_ids"]),
-                seen_digests=tuple(content["seen_digests"]),
-                seen_identities=tuple(content["seen_identities"]),
-                seen_before=tuple((tuple(digests), tuple(who)) for digests, who in content.get("seen_before", ())),
-                warm_start=dict(content.get("warm_start", {})),
-                classifier=dict(content["classifier"]),
-                encoder=content.get("encoder"),
-                support=_support(content.get("support", {})),
-                choice=dict(content["choice"]),
-                strength=float(content["strength"]),
-                history=list(content["history"]),
-                training_state=dict(content["training_state"]),
-                made_with=tuple(dict(stretch) for stretch in content.get("made_with", ())),
+                config=parse_config(read.config, str(path)),
+                attribute_names=tuple(read.attribute_names),
+                dim=read.dim,
+                weights=read.weights,
+                epoch=read.epoch,
+                data_fingerprint=read.data_fingerprint,
+                seen_ids=tuple(read.seen_ids),
+                seen_digests=tuple(read.seen_digests),
+                seen_identities=tuple(read.seen_identities),
+                seen_before=tuple((tuple(digests), tuple(who)) for digests, who in read.seen_before),
+                warm_start=read.warm_start,
+                classifier=read.classifier,
+                encoder=read.encoder,
+                support=_support(read.support),
+                choice=read.choice,
+                strength=read.strength,
+                history=read.history,
+                training_state=read.training_state,
+                made_with=tuple(read.made_with),
             )
-            checkpoint.flow()  # weights of other names or shapes are found here and not in the middle of an edit
-        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            checkpoint._try()
+        except ValidationError as error:
+            problems = "; ".join(f"{'.'.join(map(str, p['loc']))}: {p['msg']}" for p in error.errors()[:4])
+            raise InputError(f"{path} has not the parts of a checkpoint: {problems}") from None
+        except InputError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, IndexError, ArithmeticError) as error:
             raise InputError(f"{path} has the parts of a checkpoint, but they do not fit together: {error}") from error
         return checkpoint
+
+    def _try(self) -> None:
+        """Edit one row: weights of other names or shapes are found here and not in the middle of an edit."""
+        z = torch.eye(1, self.dim)
+        without, with_all = (torch.full((1, len(self.attribute_names)), float(value)) for value in (0, 1))
+        flow = self.flow()
+        end = flow.edit(z, flow.condition(z, without, with_all))
+        if end.shape != z.shape:
+            raise ValueError(f"of a row of shape {tuple(z.shape)} an edit has shape {tuple(end.shape)}")
+        if self.classifier and self.logits(z.numpy()).shape != without.shape:
+            raise ValueError("the classifier is of another number of attributes")
+        if self.support is not None:
+            self.support.score(z.numpy(), with_all.numpy().astype(np.int8))
 
 
 RESIDUAL = "residual."
@@ -392,11 +413,20 @@ def _change_field(weights: Mapping[str, Tensor], settings: ChangeModelConfig, nu
     if not parts:
         return ChangeField(start)
     amount = float(parts.pop("amount"))
+    _check_enough(parts, (settings.hidden_dim + num_attributes) * settings.rank)
+    _check_enough(parts, len(parts["mean"]) * settings.hidden_dim)
     residual = ChangeResidual(
         parts["mean"], float(parts["spread"]), num_attributes, hidden=settings.hidden_dim, rank=settings.rank
     )
     residual.load_state_dict(parts)
     return ChangeField(start, residual, amount)
+
+
+def _check_enough(weights: Mapping[str, Tensor], needed: int) -> None:
+    """Of weights that are to fill a network, before it is made: its settings may ask for any size."""
+    there = sum(weight.numel() for weight in weights.values())
+    if there < needed:
+        raise ValueError(f"it holds {there:,} weights, and its settings need more than {needed:,}")
 
 
 def _find(path: Path) -> Path:

@@ -25,7 +25,8 @@ from pydantic import (
     model_validator,
 )
 
-from fclf.errors import InputError
+from fclf.errors import InputError, shortened
+from fclf.parsing import parse_yaml
 
 __all__ = [
     "ChangeModelConfig",
@@ -322,8 +323,8 @@ def load_config(source: str | Path, overrides: Iterable[str] = ()) -> Config:
             raise InputError(f"--config {source}: neither a recipe ({', '.join(known)}) nor a YAML file that exists.")
         text, origin = path.read_text(encoding="utf-8", errors="replace"), str(path)
     try:
-        raw = yaml.safe_load(text) or {}
-    except yaml.YAMLError as error:
+        raw = parse_yaml(text) or {}
+    except ValueError as error:
         raise InputError(f"{origin} is not YAML: {error}") from error
     if not isinstance(raw, dict):
         raise InputError(f"{origin} holds a {type(raw).__name__}; sections such as `loss:` were expected.")
@@ -357,20 +358,21 @@ def changes(old: Config, new: Config) -> list[tuple[str, Any, Any]]:
 
 
 def _apply(raw: dict[Any, Any], override: str) -> None:
+    shown = shortened(override)
     key, equals, value = override.partition("=")
     if not equals or not key.strip():
-        raise InputError(f"--set {override}: type SECTION.KEY=VALUE, for example loss.lambda_identity=0.1.")
+        raise InputError(f"--set {shown}: type SECTION.KEY=VALUE, for example loss.lambda_identity=0.1.")
     *sections, last = key.strip().split(".")
     place = raw
     for section in sections:
         inner = place.setdefault(section, {})
         if not isinstance(inner, dict):
-            raise InputError(f"--set {override}: '{section}' is a value, not a section.")
+            raise InputError(f"--set {shown}: '{section}' is a value, not a section.")
         place = inner
     try:
-        chosen = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise InputError(f"--set {override}: '{value}' is not a YAML value.") from error
+        chosen = parse_yaml(value)
+    except ValueError as error:
+        raise InputError(f"--set {shown}: what is set is not a YAML value ({error}).") from error
     if last == "kind" and place.get(last) != chosen:
         place.clear()  # settings of the kind that is not chosen any more
     place[last] = chosen
@@ -384,7 +386,7 @@ def _describe(problem: Mapping[str, Any]) -> str:
         return f"{name}.kind: one of {', '.join(tags[name])} was expected"
     if problem["type"] != "extra_forbidden":
         message = problem["msg"].removeprefix("Value error, ")
-        return f"{name}: {message} (came: {problem['input']!r})" if name else message
+        return f"{name}: {message} (came: {shortened(repr(problem['input']))})" if name else message
     known = _all_keys()
     if name in known:
         return f"{name}: a setting of another {name.split('.')[-2]}.kind"

@@ -1,6 +1,11 @@
 """The errors a user can meet; the command line turns each into an exit code."""
 
 
+def shortened(text: str, most: int = 120) -> str:
+    """What came, as a message quotes it: its beginning, where it is long."""
+    return text if len(text) <= most else f"{text[:most]} ..."
+
+
 class InputError(ValueError):
     """Input that cannot be used: the message says what came, why it is wrong and what to type (exit code 2)."""
 

@@ -21,6 +21,10 @@ from fclf.locks import lock
 
 PART = ".part"
 """Suffix of what is not whole yet."""
+ALWAYS = 1 << 28
+"""Bytes that any file may take in memory."""
+UNPACKED = 200
+"""Times its size that a larger one may; rows that differ take one to four times the size of their file."""
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Of an error that says that there is no room."""
 
@@ -109,6 +113,9 @@ def read_npz(path: Path, what: str) -> dict[str, np.ndarray]:
             loaded = np.load(stream, allow_pickle=False)
             if not isinstance(loaded, np.lib.npyio.NpzFile):
                 raise InputError(f"{what}: {path} holds a single array; an .npz archive of named arrays was expected.")
+            assert loaded.zip is not None
+            promised = sum(member.file_size for member in loaded.zip.infolist())
+            check_unpacked(path, promised)
             return {key: loaded[key] for key in loaded.files}
     except InputError:
         raise
@@ -119,6 +126,20 @@ def read_npz(path: Path, what: str) -> dict[str, np.ndarray]:
             f"{what}: {path} cannot be read as .npz ({type(error).__name__}: {error}). It may be truncated or hold "
             "pickled objects; numpy.savez(path, name=array, ...) writes such a file."
         ) from error
+
+
+def check_unpacked(path: Path, promised: int) -> None:
+    """Refuse a file that would fill the memory: its content promises far more bytes than rows that differ need.
+
+    Raises:
+        InputError: if it promises more than `UNPACKED` times its own size, beyond `ALWAYS`.
+    """
+    size = path.stat().st_size
+    if promised > ALWAYS + UNPACKED * size:
+        raise InputError(
+            f"{path} has {size:,} bytes and would take {promised:,} in memory, as files do that are made to fill it. "
+            "If its rows are meant to be alike, write it uncompressed: numpy.savez(path, embeddings=z)."
+        )
 
 
 def digest(*parts: bytes | memoryview) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,13 @@ from fclf.errors import InputError
 from fclf.evaluation.results import Metrics
 from fclf.files import atomic_write, write_json
 from fclf.intended_use import NOTICE, markdown
+from fclf.parsing import parse_json
 from fclf.report.table import CAPTION
 from fclf.report.table import markdown as table
 
 try:
     from huggingface_hub import ModelCard, ModelCardData, ModelHubMixin, hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, HFValidationError, LocalEntryNotFoundError
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 except ImportError as missing:
     raise InputError("Sharing models needs huggingface_hub: pip install 'fclf[hub]'.") from missing
 
@@ -81,7 +81,7 @@ class SharedCheckpoint(
     @classmethod
     def _from_pretrained(cls, *, model_id: str, **options: Any) -> SharedCheckpoint:
         folder = Path(model_id)
-        if folder.is_dir():
+        if folder.is_dir():  # of `SharedCheckpoint.from_pretrained` itself
             return cls(_read(folder / CONFIG, folder / WEIGHTS))
         wanted = ("revision", "cache_dir", "force_download", "local_files_only", "token")
         options = {name: options[name] for name in wanted if name in options}
@@ -90,9 +90,14 @@ class SharedCheckpoint(
     @classmethod
     def read(cls, folder_or_repo: str | Path, **options: Any) -> Checkpoint:
         """The checkpoint of `from_pretrained`, with an `InputError` where there is none."""
+        folder = Path(folder_or_repo)
+        if folder.is_dir():
+            return _read(folder / CONFIG, folder / WEIGHTS)
         try:
             return cls.from_pretrained(folder_or_repo, **options).checkpoint
-        except (EntryNotFoundError, LocalEntryNotFoundError, HFValidationError, OSError) as error:
+        except InputError:
+            raise
+        except (EntryNotFoundError, LocalEntryNotFoundError, OSError, ValueError) as error:
             raise InputError(
                 f"{folder_or_repo} is no folder here, and could not be read from the hub: {error}. Name a folder that "
                 "save_pretrained wrote, or a repository that holds one."
@@ -115,7 +120,7 @@ def _read(config: Path, weights: Path) -> Checkpoint:
     if missing:
         raise InputError(f"{config.parent} holds no {' and no '.join(missing)}; name a folder of save_pretrained.")
     try:
-        content: dict[str, Any] = json.loads(config.read_text(encoding="utf-8"))
+        content: dict[str, Any] = parse_json(config.read_text(encoding="utf-8"))
         tensors = load_file(weights)
     except (ValueError, SafetensorError, OSError) as error:
         raise InputError(f"{config.parent} cannot be read ({error}): it is damaged or holds something else.") from error

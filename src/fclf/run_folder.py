@@ -15,6 +15,7 @@ from fclf.config import Config
 from fclf.errors import InputError, VerdictError
 from fclf.files import atomic_write, naming, remove_leftovers, write_json
 from fclf.locks import exclusive
+from fclf.parsing import parse_json
 
 __all__ = ["STARTING", "RunFolder", "state_after"]
 
@@ -139,7 +140,7 @@ class RunFolder:
 
     def _run(self) -> dict[str, Any]:
         try:
-            content = json.loads((self.path / RUN).read_text(encoding="utf-8"))
+            content = parse_json((self.path / RUN).read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         return content if isinstance(content, dict) else {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from jaxtyping import Float64
 from fclf.encoders.encoder import optional_library
 from fclf.errors import InputError
 from fclf.files import existing_file, read_npz
+from fclf.parsing import parse_json
 
 __all__ = ["READABLE", "Scorer"]
 
@@ -74,7 +74,7 @@ def _arrays(path: Path, suffix: str) -> dict[str, Any]:
             from safetensors.numpy import load  # noqa: PLC0415
 
             return dict(load(path.read_bytes()))
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except OSError:
         raise
     except Exception as error:  # a damaged file can raise nearly anything

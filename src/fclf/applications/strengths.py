@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from fclf.errors import InputError
 from fclf.evaluation.edits import EditPlan, plan_edits
 from fclf.evaluation.retrieval import Relevant, average_precision, relevant_rows
 from fclf.files import existing_file, write_json
+from fclf.parsing import parse_json
 
 if TYPE_CHECKING:
     from jaxtyping import Float64, Int8
@@ -115,7 +115,7 @@ class Strengths:
         """
         again = f"Write it again: fclf search --checkpoint {path.parent} --gallery FILE --benchmark"
         try:
-            content = json.loads(existing_file(path, "Strengths").read_text(encoding="utf-8"))
+            content = parse_json(existing_file(path, "Strengths").read_text(encoding="utf-8"))
             cells = content["strengths"]
             read = [[(cells[f"{n}={v}"]["strength"], cells[f"{n}={v}"]["queries"]) for v in (0, 1)] for n in names]
             values = np.array(read, dtype=np.float64)

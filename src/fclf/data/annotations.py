@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Int8, Int64
 from numpy.typing import NDArray
 
-from fclf.errors import InputError
+from fclf.errors import InputError, shortened
 
 __all__ = ["ATTRIBUTE_FILE", "IDENTITY_FILE", "PARTITION_FILE", "Annotations", "read_annotations"]
 
@@ -83,10 +83,9 @@ def _lines(path: Path) -> list[bytes]:
 
 
 def _bad_line(path: Path, number: int, line: bytes, expected: str) -> InputError:
-    quoted = line.decode("utf-8", "replace").strip()
-    short = quoted if len(quoted) <= SHOWN else quoted[:SHOWN] + " ..."
+    quoted = shortened(line.decode("utf-8", "replace").strip(), SHOWN)
     return InputError(
-        f"{path}, line {number}: '{short}' came; {expected} was expected. Copy the file from its source again."
+        f"{path}, line {number}: '{quoted}' came; {expected} was expected. Copy the file from its source again."
     )
 
 

@@ -15,6 +15,7 @@ from pyarrow import csv, parquet
 
 from fclf.data.checks import LabelCoding, check_people, known_splits
 from fclf.data.embeddings import EmbeddingSet
+from fclf.data.formats.parquet import check_promised
 from fclf.data.images import SUFFIXES
 from fclf.errors import InputError
 from fclf.files import existing_file
@@ -172,7 +173,9 @@ def _bare(name: str) -> str:
 def _read(path: Path) -> pa.Table:
     try:
         if path.suffix.lower() == ".parquet":
-            table = parquet.read_table(path)
+            with parquet.ParquetFile(path) as file:
+                check_promised(path, file.metadata)
+                table = file.read()
         else:
             parse = csv.ParseOptions(delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
             with csv.open_csv(path, parse_options=parse) as lines:
@@ -180,7 +183,9 @@ def _read(path: Path) -> pa.Table:
             # All as texts: as a number, 000001 would be 1.
             convert = csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()))
             table = csv.read_csv(path, parse_options=parse, convert_options=convert)
-    except (pa.ArrowException, OSError) as error:
+    except InputError:
+        raise
+    except (pa.ArrowException, OSError, ValueError) as error:  # names that are not UTF-8 are no error of Arrow's
         raise InputError(f"{path} cannot be read as a table: {str(error).splitlines()[0]}") from error
     if not len(table) or len(set(table.column_names)) < len(table.column_names):
         raise InputError(f"{path} holds no rows, or two columns of one name: {', '.join(table.column_names)}.")

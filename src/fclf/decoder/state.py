@@ -18,6 +18,7 @@ from torch import Tensor
 from fclf.decoder.network import ImageDecoder
 from fclf.errors import InputError
 from fclf.files import atomic_write, existing_file
+from fclf.parsing import parse_json
 
 __all__ = ["NAME", "Decoder", "read_part"]
 
@@ -132,7 +133,7 @@ def read_part(path: Path, prefix: str) -> tuple[dict[str, str], dict[str, Tensor
 
 def _header(metadata: Mapping[str, str], path: Path) -> tuple[dict[str, Any], dict[str, int]]:
     try:
-        about = json.loads(metadata[HEADER])
+        about = parse_json(metadata[HEADER])
         sizes = about.pop("decoder")
         sizes = {name: sizes[name] for name in SIZES}
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -18,6 +18,7 @@ from fclf.data.images import SUFFIXES, read_picture
 from fclf.encoders.encoder import Encoder, NoDirection
 from fclf.errors import InputError
 from fclf.files import digest, read_npz, write_json, write_npz
+from fclf.parsing import parse_json
 
 __all__ = ["Embedded", "Unreadable", "embed_folder", "work_folder"]
 
@@ -108,7 +109,7 @@ def embed_folder(
         if not shard.is_file():
             _embed_shard(files[first : first + SHARD], encoder, shard, batch_size, tell)
         found = read_npz(shard, "Shard")
-        bad = dict(json.loads(str(found["unreadable"])))
+        bad = dict(parse_json(str(found["unreadable"])))
         parts.append(found["embeddings"])
         for place, name in enumerate(names[first : first + SHARD]):
             if str(place) in bad:
@@ -214,7 +215,7 @@ def _is_barely_begun(work: Path) -> bool:
 
 def _read_manifest(path: Path) -> dict[str, object]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = parse_json(path.read_text(encoding="utf-8"))
     except ValueError:
         found = None
     if not isinstance(found, dict):

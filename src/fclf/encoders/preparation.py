@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-import yaml
 from jaxtyping import Float32
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, model_validator
 
-from fclf.errors import InputError
+from fclf.errors import InputError, shortened
+from fclf.parsing import parse_yaml
 
 __all__ = ["Preparation", "read_preparation"]
 
@@ -78,11 +78,13 @@ def read_preparation(network: Path, settings: dict[str, Any]) -> Preparation:
     found: dict[str, Any] = {}
     if beside.is_file():
         try:
-            found = yaml.safe_load(beside.read_text(encoding="utf-8")) or {}
-        except (yaml.YAMLError, OSError, UnicodeDecodeError) as error:
+            found = parse_yaml(beside.read_text(encoding="utf-8")) or {}
+        except (OSError, ValueError) as error:
             raise InputError(f"{beside} cannot be read as YAML: {error}") from error
         if not isinstance(found, dict):
-            raise InputError(f"{beside} must hold settings such as `size: [112, 112]`, but it holds {found!r}.")
+            raise InputError(
+                f"{beside} must hold settings such as `size: [112, 112]`, but it holds {shortened(repr(found))}."
+            )
     try:
         return Preparation.model_validate({**found, **settings})
     except ValidationError as error:

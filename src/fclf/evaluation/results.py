@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +15,7 @@ from fclf.evaluation.flipbook import FlipbookPoints
 from fclf.evaluation.jackknife import interval
 from fclf.evaluation.readings import Check, FieldScores, Model, PathScores, SpecBands, Verdict
 from fclf.files import existing_file, read_npz, write_json, write_npz
+from fclf.parsing import parse_json
 
 __all__ = [
     "MEASURES",
@@ -241,7 +241,7 @@ class Metrics(Model):
         """Read `transfer_metrics.json` in a folder that an evaluation wrote."""
         path = existing_file(Path(folder) / "transfer_metrics.json", "Report")
         try:
-            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+            return cls.model_validate(parse_json(path.read_text(encoding="utf-8")))
         except ValueError as error:
             raise InputError(f"{folder} does not hold a report of this version: {error}. Evaluate again.") from error
 

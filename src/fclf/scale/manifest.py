@@ -18,10 +18,11 @@ from typing import Any, Literal
 import fsspec
 
 from fclf.data.shards.folder import Shard
-from fclf.data.shards.output import OutputFolder, Written
+from fclf.data.shards.output import OutputFolder, Written, is_below
 from fclf.data.shards.reading import readable
 from fclf.errors import InputError
 from fclf.files import digest
+from fclf.parsing import parse_json
 
 __all__ = ["Manifest", "Record", "State", "fingerprint"]
 
@@ -70,8 +71,10 @@ class Record:
     @classmethod
     def from_json(cls, text: str | bytes) -> Record:
         """Read one again; `ValueError`, `TypeError` or `KeyError` for a text that is none."""
-        content = json.loads(text)
+        content = parse_json(text)
         outputs = tuple(Written(**one) for one in content["outputs"])
+        if not all(is_below(written.place) for written in outputs):  # they are read, and removed with --overwrite
+            raise ValueError("an output lies outside the folder")
         files, warnings = tuple(content["files"]), tuple(content["warnings"])
         return cls(**{**content, "files": files, "outputs": outputs, "warnings": warnings})
 
@@ -165,7 +168,7 @@ class Manifest:
     def _run(self) -> dict[str, Any] | None:
         text = self.folder.read(RUN)
         try:
-            found = {} if text is None else json.loads(text)
+            found = {} if text is None else parse_json(text)
         except ValueError:
             found = None
         if not isinstance(found, dict):
@@ -191,7 +194,7 @@ class Manifest:
         for place in shard.places:
             if place not in mine:
                 self.folder.remove(place)
-        self.folder.write_json(_place(shard.name), json.loads(record.to_json()))
+        self.folder.write_json(_place(shard.name), parse_json(record.to_json()))
 
     def state(self, shard: Shard, verify: bool) -> tuple[State, Record | None]:
         """Whether a shard is finished, and what became of it.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from fclf import __version__
 from fclf.checkpoint import Checkpoint
 from fclf.evaluation.readings import Verdict
+from fclf.parsing import parse_json
 from fclf.report.meaning import meaning
 from fclf.serve.schemas import MOST_STRENGTH, About, Attribute, JudgeAbout, VerdictAbout
 from fclf.serve.workbench import Workbench
@@ -48,7 +48,7 @@ def read_verdict(run: Path, checkpoint: Checkpoint) -> tuple[VerdictAbout | None
     if not path.is_file():
         return None, None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         found = Verdict.model_validate(content["verdict"])
         of = content["epoch"], tuple(content["attributes"])
     except (ValueError, KeyError, TypeError) as error:

@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 from pyarrow import parquet
 
 from fclf.errors import InputError
-from fclf.files import atomic_write
+from fclf.files import atomic_write, check_unpacked
+from fclf.parsing import parse_json
 
 __all__ = [
     "ATTRIBUTES",
@@ -35,6 +36,7 @@ __all__ = [
     "OPTIONS",
     "arrays_of",
     "attribute_names",
+    "check_promised",
     "clear_read_errors",
     "fixed_size_list",
     "number_column",
@@ -61,6 +63,7 @@ def read_parquet(path: Path, what: str) -> dict[str, NDArray[Any]]:
         InputError: if the file is damaged, or a column is not what its name promises.
     """
     with clear_read_errors(path, what), parquet.ParquetFile(path, page_checksum_verification=True) as file:
+        check_promised(path, file.metadata)
         table = file.read()
     source = str(path)
     names = attribute_names(table.schema, source)
@@ -72,6 +75,20 @@ def read_parquet(path: Path, what: str) -> dict[str, NDArray[Any]]:
         if key.startswith(ARRAY):
             arrays[key.removeprefix(ARRAY).decode()] = _array_from_text(value, key, source)
     return arrays
+
+
+WIDTHS = {"BOOLEAN": 1, "INT32": 4, "FLOAT": 4, "INT64": 8, "DOUBLE": 8}
+"""Bytes of a value of Parquet's types in memory; of the others its texts, one byte at least."""
+
+
+def check_promised(path: Path, metadata: Any) -> None:
+    """Refuse a table that would fill the memory (`check_unpacked`).
+
+    Runs and dictionaries write any number of values in a few bytes.
+    """
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    columns = [group.column(place) for group in groups for place in range(group.num_columns)]
+    check_unpacked(path, sum(column.num_values * WIDTHS.get(column.physical_type, 1) for column in columns))
 
 
 @contextmanager
@@ -172,7 +189,7 @@ def _named_attributes(text: bytes | None, columns: list[str], source: str) -> li
     if text is None:
         return []
     try:
-        names = json.loads(text)
+        names = parse_json(text)
     except ValueError:
         names = None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from fclf.errors import InputError
-from fclf.files import atomic_write
+from fclf.files import atomic_write, check_unpacked
 
 __all__ = ["load_plain", "read_tensor", "write_tensor"]
 
@@ -28,12 +28,23 @@ def load_plain(path: Path) -> Any:
     """
     if zipfile.is_zipfile(path):  # files older than torch 1.6 are no archives and have no checksums
         with zipfile.ZipFile(path) as archive:
+            check_unpacked(path, sum(member.file_size for member in archive.infolist()))
             damaged = archive.testzip()
         if damaged:
             raise InputError(f"{path} is damaged: the checksum of its part {damaged} is wrong.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns about its own storage classes in files of the older format
-        return torch.load(path, map_location="cpu", weights_only=True)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    check_unpacked(path, _promised(content))
+    return content
+
+
+def _promised(content: Any) -> int:
+    """Bytes of all tensors, were each written out: strides of 0 make any number of rows of one."""
+    if isinstance(content, torch.Tensor):
+        return content.numel() * content.element_size()
+    parts = content.values() if isinstance(content, dict) else content if isinstance(content, (list, tuple)) else ()
+    return sum(map(_promised, parts))
 
 
 def read_tensor(path: Path, what: str) -> NDArray[Any]:

@@ -23,7 +23,7 @@ from fclf.data.shards.folder import Shard
 from fclf.errors import InputError
 from fclf.files import atomic_write
 
-__all__ = ["OutputError", "OutputFolder", "ShardWriter", "Written", "write_shard"]
+__all__ = ["OutputError", "OutputFolder", "ShardWriter", "Written", "is_below", "write_shard"]
 
 T = TypeVar("T")
 
@@ -46,6 +46,11 @@ class Written:
     size: int
     """Bytes."""
     sha256: str
+
+
+def is_below(place: str) -> bool:
+    """Whether a place, as a file says it, is one below a folder: relative, and never out of it."""
+    return isinstance(place, str) and posixpath.normpath(place) == place and place.split("/")[0] not in ("", ".", "..")
 
 
 class OutputFolder:

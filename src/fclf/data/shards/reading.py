@@ -243,7 +243,7 @@ class _Array:
             version = np.lib.format.read_magic(self._stream)
             read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[version]
             shape, fortran, kind = read(self._stream)
-        except (ValueError, KeyError, OSError, EOFError) as error:
+        except Exception as error:  # numpy reads the header with Python's own parser, which has errors of its own
             raise InputError(
                 f"Shard: {self.shard.address} cannot be read as .npy ({error}). numpy.save(path, array) writes one."
             ) from error
