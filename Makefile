@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 STAMP := .venv/.installed
 
-.PHONY: install demo ci-deps test lint docs bench ablation kills mutants hashes check-hashes licences sbom audit dist clean
+.PHONY: install demo ci-deps test lint docs bench ablation fuzz kills mutants hashes check-hashes licences sbom audit dist clean
 
 install: $(STAMP)
 
@@ -51,6 +51,13 @@ ablation: install
 	    --output-dir results/ablation/$$name || exit; \
 	done
 	$(BIN)/python benchmarks/readme.py results/ablation/centred results/ablation/cone
+
+# Bad input of every kind, 600 cases each, then what a fuzzer finds, then the web API; about half an hour.
+fuzz: install
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[fuzz]'
+	$(BIN)/python -m tests.faults.inputs --cases 600
+	$(BIN)/python -m tests.faults.inputs.guided --runs 20000
+	$(BIN)/python tests/faults/web.py --cases 2000
 
 # SIGKILL at 100 random moments of a training run, and 20 of the others that can go on; minutes.
 kills: install

@@ -239,7 +239,13 @@ class Checkpoint:
         z = torch.from_numpy(data.embeddings).to(device)
         source, target = (torch.from_numpy(labels).to(device, torch.float32) for labels in (own, targets))
         flow = self.flow(device, precision)
-        ends = flow.edit(z, flow.condition(z, source, target), strength).cpu().numpy()
+        try:
+            ends = flow.edit(z, flow.condition(z, source, target), strength).cpu().numpy()
+        except np.linalg.LinAlgError as error:
+            raise InputError(
+                f"The checkpoint's closed form has no solution for these changes ({error}): its weights are damaged or "
+                "of rows that are all alike. Train again."
+            ) from error
         if changes:
             still = (own == targets).all(axis=1)
             ends[still] = data.embeddings[still]

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as hnp
 
 from fclf.data.embeddings import EmbeddingSet
 from fclf.errors import InputError
-from tests.faults.inputs import contract, trial
+from tests.faults.inputs import contract, embeddings, pictures, texts, trial, weights
 
 CASES = 25
 
@@ -18,6 +18,18 @@ def test_bad_input_is_used_or_refused_in_words(kind, tmp_path):
     counts, failures = trial.in_a_process(kind, range(CASES), 1, tmp_path)
     assert failures == []
     assert counts.total() == CASES
+
+
+@pytest.mark.parametrize("kind", trial.KINDS)
+def test_what_is_not_changed_is_used(kind, tmp_path, monkeypatch):
+    """Otherwise a kind would only ever try what is refused for another reason."""
+    for module in (embeddings, texts, weights, pictures):
+        for name in ("mutated", "mutated_text", "changed", "odd_arrays"):
+            if hasattr(module, name):
+                as_text = name == "mutated_text"
+                monkeypatch.setattr(module, name, lambda content, *_, t=as_text: content.encode() if t else content)
+    counts, _ = trial.in_a_process(kind, range(12), 0, tmp_path)
+    assert counts["read"] > 0
 
 
 KEYS = ("embeddings", "attributes", "attribute_names", "ids", "identities", "split", "encoder", "more")

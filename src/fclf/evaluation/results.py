@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fclf.errors import InputError
 from fclf.evaluation.flipbook import FlipbookPoints
@@ -204,6 +204,10 @@ class Row(Model):
         return ours - theirs, interval(ours - theirs, [a - b for a, b in zip(left, right, strict=True)])
 
 
+COUNTED = ("evaluated", "judge", "edits", "groups", "blocks")
+"""Keys of `Metrics.rows`."""
+
+
 class Metrics(Model):
     """Content of `transfer_metrics.json`; keys are stable within a schema version."""
 
@@ -235,6 +239,13 @@ class Metrics(Model):
     notes: list[str]
     sample: dict[str, dict[str, int]] | None = None
     """Of 100,000 rows or more: labelled rows of each split that there are (`population`) and that were `taken`."""
+
+    @model_validator(mode="after")
+    def _can_be_shown(self) -> Self:
+        missing = [name for name in COUNTED if name not in self.rows]
+        if missing or not self.table:
+            raise ValueError(f"rows: {', '.join(missing)} missing" if missing else "table: it has no row")
+        return self
 
     @classmethod
     def load(cls, folder: str | Path) -> Metrics:

@@ -79,7 +79,7 @@ def _odd_array(arrays: dict[str, Any], key: str, rng: Generator, sign: Path) -> 
     if how == "shape":
         return array.reshape([(-1,), (1, *array.shape), (*array.shape, 1), array.shape[::-1]][int(rng.integers(4))])
     if how == "order":
-        return np.asfortranarray(array[::-1])
+        return np.asfortranarray(array[::-1]) if array.ndim else array
     if how == "rows":
         return (
             [array[:-1], np.concatenate([array, array]), array[:1], array[:0]][int(rng.integers(4))]
@@ -108,7 +108,7 @@ def _odd_value(array: NDArray[Any], rng: Generator) -> NDArray[Any]:
     place = tuple(int(rng.integers(side)) for side in array.shape)
     if array.dtype.kind == "f":
         array[place] = rng.choice([np.nan, np.inf, -np.inf, 0.0, 3e4, 1e-30])
-        if rng.random() < 0.3:
+        if place and rng.random() < 0.3:
             array[place[0]] = 0
     elif array.dtype.kind in "iu":
         array[place] = int(rng.choice([-1, 2, 3, 100, -100, 127]))

@@ -39,7 +39,7 @@ def billion_laughs(depth: int = 9) -> str:
     return "\n".join(lines)
 
 
-def _yaml(rng: Generator, sign: Path, sound: dict[str, Any], text: str) -> bytes:
+def _yaml(rng: Generator, sign: Path, sound: Any, text: str) -> bytes:
     how = rng.random()
     if how < 0.4:
         return mutated_text(text, rng)
@@ -71,12 +71,9 @@ def configuration(_: Material, folder: Path, rng: Generator, sign: Path) -> Atte
 
 
 def override(_: Material, folder: Path, rng: Generator, sign: Path) -> Attempt:
-    key = str(
-        rng.choice(
-            ["training.num_epochs", "model.keep", "data.attributes", "data.exclusive", "loss.kind", "x", "", "."]
-        )
-    )
-    value = _yaml(rng, sign, {"a": 1}, "3").decode("utf-8", "replace")
+    sound = {"training.num_epochs": 3, "model.keep": 0.5, "data.attributes": ["a", "b"], "data.exclusive": [["a", "b"]]}
+    key = str(rng.choice([*sound, "loss.kind", "x", "", "."]))
+    value = _yaml(rng, sign, sound.get(key, 3), json.dumps(sound.get(key, 3))).decode("utf-8", "replace")
     text = f"{key}={value}" if rng.random() < 0.9 else value
     return reading(lambda: load_config("edit", [text]))
 
@@ -103,14 +100,14 @@ def preparation(_: Material, folder: Path, rng: Generator, sign: Path) -> Attemp
 def annotations(material: Material, folder: Path, rng: Generator, sign: Path) -> Attempt:
     few = material.few
     rows = range(len(few))
-    names = [f"{1 + row:06d}.jpg" for row in rows]
+    names = [f"{name}.jpg" for name in few.ids]
     labels = [" ".join(f"{2 * int(value) - 1:2d}" for value in few.attributes[row]) for row in rows]
     files = {
         ATTRIBUTE_FILE: f"{len(few)}\n{' '.join(few.attribute_names)} \n"
         + "\n".join(map("  ".join, zip(names, labels, strict=True)))
         + "\n",
         PARTITION_FILE: "".join(f"{name} {row % 3}\n" for row, name in enumerate(names)),
-        IDENTITY_FILE: "".join(f"{name} {row // 2}\n" for row, name in enumerate(names)),
+        IDENTITY_FILE: "".join(f"{name} {row}\n" for row, name in enumerate(names)),
     }
     if rng.random() < 0.3:
         files = {name: text.replace("\n", "\r\n") for name, text in files.items()}

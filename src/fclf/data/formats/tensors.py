@@ -70,7 +70,7 @@ def read_tensor(path: Path, what: str) -> NDArray[Any]:
         )
     if not isinstance(content, torch.Tensor):
         raise InputError(f"{what}: {path} holds a {type(content).__name__}; a bare tensor (n, d) was expected.")
-    if content.layout != torch.strided or content.dtype not in FLOATS:
+    if content.layout != torch.strided or content.dtype not in FLOATS or content.is_meta:
         raise InputError(
             f"{what}: {path} holds a tensor of type {content.dtype}, layout {content.layout}; dense float16, 32 or 64 "
             "was expected: torch.save(tensor.to_dense().float(), path)."
