@@ -180,6 +180,31 @@ def test_incomplete_files_are_refused(change, tmp_path):
         Checkpoint.load(stored(tmp_path, **change))
 
 
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"attribute_names": [["Smiling"], "Young"]}, "attribute_names"),
+        ({"attribute_names": ["Young", "Young"]}, "named twice"),
+        ({"attribute_names": ["Smiling", "Young", "Male"]}, "do not fit together"),
+        ({"dim": 0}, "dim"),
+        ({"strength": float("nan")}, "strength"),
+        ({"weights": {"last.weight": torch.full((D, 16), float("inf"))}}, "not finite"),
+        ({"weights": {"last.weight": torch.zeros(D, 16).to_sparse()}}, "no plain tensor"),
+        ({"classifier": {"weights": torch.zeros(3, D), "bias": torch.zeros(3)}}, "do not fit together"),
+    ],
+)
+def test_parts_that_do_not_fit_are_found_when_the_file_is_read(change, says, tmp_path):
+    with pytest.raises(InputError, match=says):
+        Checkpoint.load(stored(tmp_path, **change))
+
+
+def test_settings_of_a_larger_network_are_refused_before_it_is_made(tmp_path, monkeypatch):
+    config = parse_config({"model": {"hidden_dim": 30_000}}, "test").model_dump(mode="json")  # 7 GB
+    monkeypatch.setattr("fclf.checkpoint.TargetField", lambda *_, **__: pytest.fail("a network was made"))
+    with pytest.raises(InputError, match="its settings need more than 1,800,300,000"):
+        Checkpoint.load(stored(tmp_path, config=config))
+
+
 @pytest.mark.parametrize("place", ["", "checkpoints"])
 @pytest.mark.parametrize(("kept", "epoch"), [(("best", "latest", "epoch_5"), 1), (("latest", "epoch_5"), 2)])
 def test_folder_means_its_best_checkpoint_else_its_latest(place, kept, epoch, tmp_path):

@@ -476,6 +476,22 @@ def test_a_damaged_manifest_is_noticed(run, few, tmp_path, capsys, content):
     assert ("is damaged" in capsys.readouterr().err) == (content != "{}")
 
 
+def test_a_manifest_that_names_files_elsewhere_is_not_believed(run, few, tmp_path):
+    source, out = parquet_folder(tmp_path / "in", few), tmp_path / "out"
+    mine = tmp_path / "mine.parquet"
+    mine.write_text("not yours")
+    place = out / "_manifest" / "shards" / "part-1.json"
+    for elsewhere in ("../mine.parquet", str(mine), "x/../../mine.parquet", "..", ""):
+        assert edit(run, source, out, *SMILE, "--overwrite") == 0
+        content = json.loads(place.read_text())
+        content["outputs"][0]["place"] = elsewhere
+        place.write_text(json.dumps(content))
+        assert edit(run, source, out, "--flip", "Male", "--overwrite") == 0
+        assert mine.read_text() == "not yours"
+    assert edit(run, source, tmp_path / "direct", "--flip", "Male") == 0
+    assert outputs(out) == outputs(tmp_path / "direct")
+
+
 def test_leftovers_of_a_killed_run_are_removed(run, few, tmp_path):
     source, out = npy_folder(tmp_path / "in", few), tmp_path / "out"
     for place in ("_manifest/.run.json.x.part", "img_emb/.img_emb_0.npy.y.part", "_manifest/shards/.a.json.z.part"):
