@@ -1,5 +1,10 @@
 """The errors a user can meet; the command line turns each into an exit code."""
 
+import errno
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Of an error that says that there is no room on the disk."""
+
 
 def shortened(text: str, most: int = 120) -> str:
     """What came, as a message quotes it: its beginning, where it is long."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import glob
 import hashlib
 import json
@@ -16,7 +15,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from fclf.errors import InputError
+from fclf.errors import FULL, InputError
 from fclf.locks import lock
 
 PART = ".part"
@@ -25,8 +24,6 @@ ALWAYS = 1 << 28
 """Bytes that any file may take in memory."""
 UNPACKED = 200
 """Times its size that a larger one may; rows that differ take one to four times the size of their file."""
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""Of an error that says that there is no room."""
 
 
 @contextmanager

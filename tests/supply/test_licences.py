@@ -40,7 +40,7 @@ def test_an_optional_part_brings_nothing_unknown(extra):
 
 
 def test_the_extras_of_the_page_are_those_that_a_user_may_install():
-    assert set(EXTRAS) == set(project()["optional-dependencies"]) - {"dev", "docs", "supply"}
+    assert set(EXTRAS) == set(project()["optional-dependencies"]) - {"dev", "docs", "fuzz", "supply"}
 
 
 def test_the_page_is_true():

@@ -34,6 +34,7 @@ from fclf.cli.search_command import search
 from fclf.cli.serve_command import serve
 from fclf.cli.train_command import train
 from fclf.errors import (
+    FULL,
     EncoderWarning,
     InputError,
     NonFiniteLossError,
@@ -41,7 +42,6 @@ from fclf.errors import (
     ResumeWarning,
     VerdictError,
 )
-from fclf.files import FULL
 
 __all__ = ["app", "main", "run"]
 

@@ -6,7 +6,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import numpy as np
 import typer
 
 from fclf.cli.common import (
@@ -99,6 +98,8 @@ def search(
         model = model.with_keep(keep)
     if benchmark:
         return _benchmark(model, rows, checkpoint, split or "test", as_json)
+    import numpy as np
+
     from fclf.applications.search import describe, find_row, nearest, rows_left_out
 
     assert query is not None
