@@ -41,7 +41,7 @@ Number = Annotated[float, Field(allow_inf_nan=False)]
 class Request(BaseModel):
     """A request: unknown keys are errors, and nothing is converted but integers to floats."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
 class Answer(BaseModel):
