@@ -138,3 +138,13 @@ def test_every_refusal_is_documented_for_every_route(client):
     assert "400" in edit
     assert "Retry-After" in edit["503"]["headers"]
     assert set(document["paths"]["/metrics"]["get"]["responses"]["200"]["content"]) == {"text/plain"}
+
+
+def test_an_integer_may_be_written_with_a_point_as_the_document_allows(client, run):
+    people = [str(run[1].ids[0])]
+    whole = {"people": people, "set": {"Smiling": 1.0}, "neighbours": 2.0, "steps": 3.0}
+    answer = client.post(f"{API}/edit", json=whole)
+    assert answer.status_code == 200
+    assert len(answer.json()["results"][0]["neighbours"]) == 2
+    for key, value in (("neighbours", 2.5), ("neighbours", "2"), ("neighbours", True), ("steps", 1e308)):
+        assert client.post(f"{API}/edit", json={**whole, key: value}).status_code == 422
