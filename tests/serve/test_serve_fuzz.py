@@ -100,10 +100,11 @@ def test_a_fault_behind_an_address_is_found(run, monkeypatch, owner, name, inste
     ("owner", "name", "instead"),
     [
         (guards, "_site", lambda origin: urlsplit(origin).netloc),
+        (guards, "DIGITS", 10**6),
         (guards.Gate, "_knows", lambda self, headers: True),
         (guards.SecurityHeaders, "__call__", lambda self, *message: self.app(*message)),
     ],
-    ids=["origin", "token", "headers"],
+    ids=["origin", "length", "token", "headers"],
 )
 def test_a_fault_on_the_way_is_found(run, monkeypatch, owner, name, instead):
     monkeypatch.setattr(owner, name, instead)

@@ -18,6 +18,8 @@ ADDRESSES = [
     "/metrics",
     *(f"{API}/{name}" for name in ("about", "people", "people/random", "person", "edit", "neighbours", "upload")),
 ]
+OFTEN = [*ADDRESSES, *[f"{API}/edit", f"{API}/neighbours"] * 4]
+"""Most of what there is to change is in the bodies of two."""
 METHODS = ["HEAD", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT", "get", "\x00", "QUERY"]
 HOSTS = ["127.0.0.1", "localhost:8000", "[::1]", "LOCALHOST", "evil.example", "", "127.0.0.1:x", "[::1", "localhost:²"]
 VALUES = [
@@ -45,6 +47,15 @@ VALUES = [
 ]
 NAMES = ["host", "origin", "authorization", "content-type", "content-length", "accept", "range", "cookie", "referer"]
 NAMES += ["transfer-encoding", "expect", "if-none-match", "x-forwarded-host", "x-forwarded-for", "content-encoding"]
+PAIRS = [
+    ("content-length", "9" * 5000),
+    ("content-length", "65537"),
+    ("origin", "http://["),
+    ("origin", "http://127.0.0.1"),
+    ("origin", "null"),
+    ("content-type", "application/json; charset=utf-16"),
+]
+"""Names with values that are read there."""
 TAILS = ["/", "//", "/..", "/%2e%2e/x", "%00", "%0d%0aset-cookie:x", "?", ";x", "/\u202e", "%ff%fe", "/a" * 300]
 QUERIES = [
     b"",
@@ -142,8 +153,8 @@ def requests(draw, whole, token=None):
     host = draw(st.sampled_from(["127.0.0.1"] * 3 * len(HOSTS) + HOSTS))
     headers = [(b"host", host.encode())]
     value = st.sampled_from(VALUES) | st.text(st.characters(max_codepoint=255), max_size=20)
-    for name in draw(st.lists(st.sampled_from(NAMES), max_size=3)):
-        headers.append((name.encode(), draw(value).encode("latin-1")))
+    pairs = st.sampled_from(PAIRS) | st.tuples(st.sampled_from(NAMES), value)
+    headers += [(name.encode(), said.encode("latin-1")) for name, said in draw(st.lists(pairs, max_size=3))]
     if token is not None and draw(st.booleans()):  # the first that comes counts
         headers.append(
             (b"authorization", draw(st.sampled_from([f"Bearer {token}", token, f"Bearer {token[:-1]}"])).encode())
@@ -152,7 +163,7 @@ def requests(draw, whole, token=None):
         headers.append((b"content-type", b"application/json"))
     return {
         "method": draw(st.sampled_from(["GET", "POST", "POST"] * len(METHODS) + METHODS)),
-        "target": draw(st.sampled_from(ADDRESSES)) + draw(st.sampled_from([""] * 3 * len(TAILS) + TAILS)),
+        "target": draw(st.sampled_from(OFTEN)) + draw(st.sampled_from([""] * 3 * len(TAILS) + TAILS)),
         "query": draw(st.sampled_from([*KNOWN, *QUERIES]) | st.binary(max_size=30)),
         "headers": headers,
         "parts": draw(bodies(whole)),
