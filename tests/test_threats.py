@@ -14,6 +14,7 @@ import yaml
 from onnx import TensorProto, helper
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from fclf.applications.scorers import Scorer
 from fclf.config import load_config
 from fclf.decoder.training import STATE, Pairs, TrainingSettings, train_decoder
 from fclf.encoders import open_encoder
@@ -84,6 +85,51 @@ def test_a_network_with_operators_of_its_own_is_refused(tmp_path):
     path = linear(tmp_path / "own.onnx", operator="Own", domain="somebody.else")
     with pytest.raises(InputError, match="no ONNX network that can be run"):
         open_encoder(f"onnx:{path}")
+
+
+def scorer(path, location, place):
+    """A scorer with one weight in a file of its own: of the graph, of a constant, or of a branch."""
+    weight = onnx.numpy_helper.from_array(np.ones((4, 1), np.float32), "w")
+    onnx.external_data_helper.set_external_data(weight, str(location), length=16)
+    weight.ClearField("raw_data")
+    weight.data_location = TensorProto.EXTERNAL
+    rows, scores = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["n", w]) for n, w in (("z", 4), ("s", 1)))
+    product = helper.make_node("MatMul", ["z", "w"], ["s"])
+    if place == "graph":
+        graph = helper.make_graph([product], "g", [rows], [scores], [weight])
+    elif place == "constant":
+        constant = helper.make_node("Constant", [], ["w"])
+        constant.attribute.append(helper.make_attribute("value", weight))
+        graph = helper.make_graph([constant, product], "g", [rows], [scores])
+    else:
+        branch = helper.make_graph([product], "b", [], [scores], [weight])
+        both = helper.make_node("If", ["yes"], ["s"], then_branch=branch, else_branch=branch)
+        yes = onnx.numpy_helper.from_array(np.array(True), "yes")
+        graph = helper.make_graph([both], "g", [rows], [scores], [yes])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize("place", ["graph", "constant", "branch"])
+def test_a_scorer_reads_no_file_outside_its_folder(place, tmp_path):
+    folder, outside = tmp_path / "scorers", tmp_path / "outside.data"
+    folder.mkdir()
+    outside.write_bytes(np.ones(4, np.float32).tobytes())
+    shutil.copy(outside, folder / "inside.data")
+    good = Scorer.load(scorer(folder / "good.onnx", "inside.data", place), 4)
+    assert good.score(np.eye(4)).tolist() == [1, 1, 1, 1]
+    (folder / "link.data").symlink_to(outside)
+    (folder / "up").symlink_to(tmp_path)
+    for location in ("../outside.data", outside, "link.data", "up/outside.data", "../scorers/../outside.data"):
+        with pytest.raises(InputError, match="cannot be read as ONNX"):
+            Scorer.load(scorer(folder / "bad.onnx", location, place), 4)
+
+
+def test_a_scorer_with_operators_of_its_own_is_refused(tmp_path):
+    path = linear(tmp_path / "own.onnx", operator="Own", domain="somebody.else")
+    with pytest.raises(InputError, match="cannot be read as ONNX"):
+        Scorer.load(path, 48)
 
 
 def test_settings_beside_a_network_run_nothing(tmp_path):

@@ -78,9 +78,9 @@ def content(image, kind="PNG"):
 
 
 @contextmanager
-def listening(bench, **options):
+def listening(bench, *, name="trial", verdict=VERDICT, **options):
     """A real server in a thread, and its address."""
-    app = create_app(bench, run="trial", verdict=VERDICT, **options)
+    app = create_app(bench, run=name, verdict=verdict, **options)
     found = socket.socket()
     found.bind(("127.0.0.1", 0))
     found.listen(64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from html import escape
 from importlib.resources import files
@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from fclf import __version__
@@ -18,7 +18,7 @@ from fclf.errors import InputError
 from fclf.intended_use import NOTICE
 from fclf.report.html.intended import listed
 from fclf.serve.about import about
-from fclf.serve.guards import LOOPBACK, BodyLimit, Gate, SecurityHeaders
+from fclf.serve.guards import HEADERS, LOOPBACK, BodyLimit, Gate, SecurityHeaders
 from fclf.serve.metrics import Counted, Counts
 from fclf.serve.pictures import FORMATS, PictureError, decode_upload
 from fclf.serve.queue import BusyError, TooSlowError, WorkQueue
@@ -52,14 +52,24 @@ PAGES = {
     "/docs.js": ("docs.js", "text/javascript; charset=utf-8"),
 }
 """Everything static, by its address: read once at the start, so that no address is ever a path."""
-SAID: dict[int | str, dict[str, Any]] = {
-    401: {"model": Failure, "description": "The token is missing or wrong."},
-    404: {"model": Failure, "description": "No row has this id."},
-    413: {"model": Failure, "description": "The body is too large."},
-    422: {"model": Failure, "description": "The request cannot be used; `detail` says why."},
-    503: {"model": Failure, "description": "The line is full; come again after `Retry-After` seconds."},
-    504: {"model": Failure, "description": "The answer took too long."},
+SAID = {
+    400: "The body is not text that can be read as JSON.",
+    401: "The token is missing or wrong.",
+    403: "The request comes from a page of another site.",
+    404: "No row has this id.",
+    408: "The body did not arrive in time.",
+    413: "The body is too large.",
+    415: "No JPEG, PNG or WebP.",
+    421: "The server is called by a name that is not its own.",
+    422: "The request cannot be used; `detail` says why.",
+    503: "The line is full; come again after `Retry-After` seconds.",
+    504: "The answer took too long.",
 }
+"""Every refusal, whose body is a `Failure`."""
+ANYWHERE = (403, 408, 413, 421)
+"""What the guards answer before a route is looked for."""
+TOLD = {401: "WWW-Authenticate", 503: "Retry-After"}
+"""The header that a refusal brings along."""
 
 
 def create_app(
@@ -96,6 +106,7 @@ def create_app(
         docs_url=None,  # FastAPI's pages load scripts from a CDN
         redoc_url=None,
         lifespan=lifespan,
+        redirect_slashes=False,  # a redirect would repeat the name by which the request called the server
     )
     app.state.queue, app.state.counts = queue, counts
 
@@ -107,7 +118,7 @@ def create_app(
         """What is served: attributes, limits, who reads attributes, the verdict of the run's evaluation."""
         return about(bench, run, verdict)
 
-    @app.get(f"{API}/people", tags=["people"], responses=_said(401, 422, 503))
+    @app.get(f"{API}/people", tags=["people"], responses=_said(401, 422, 503, 504))
     async def search_people(
         query: Annotated[str, Query(max_length=256)] = "", limit: Annotated[int, Query(ge=1, le=MOST_IDS)] = 20
     ) -> People:
@@ -115,22 +126,22 @@ def create_app(
         found, more = await work(lambda: bench.rows.search(query, limit))
         return People(ids=found, total=len(bench.rows), more=more)
 
-    @app.get(f"{API}/people/random", tags=["people"], responses=_said(401, 503))
+    @app.get(f"{API}/people/random", tags=["people"], responses=_said(401, 503, 504))
     async def random_person() -> Person:
         """Any row, of those that neither training nor the judge has read where there are such."""
         return await work(lambda: bench.person(bench.rows.random()))
 
-    @app.get(f"{API}/person", tags=["people"], responses=_said(401, 404, 422, 503))
+    @app.get(f"{API}/person", tags=["people"], responses=_said(401, 404, 422, 503, 504))
     async def get_person(id: Annotated[str, Query(min_length=1, max_length=256)]) -> Person:
         """A row by its id: its labels, and whether training or the judge has read it."""
         return await work(lambda: bench.person(id))
 
-    @app.post(f"{API}/edit", tags=["edit"], responses=_said(401, 404, 413, 422, 503, 504))
+    @app.post(f"{API}/edit", tags=["edit"], responses=_said(400, 401, 404, 422, 503, 504))
     async def edit(asked: EditRequest) -> EditAnswer:
         """Carry rows to the target attributes, and tell what became of them."""
         return await work(lambda: bench.edit(asked))
 
-    @app.post(f"{API}/neighbours", tags=["edit"], responses=_said(401, 404, 413, 422, 503, 504))
+    @app.post(f"{API}/neighbours", tags=["edit"], responses=_said(400, 401, 404, 422, 503, 504))
     async def neighbours(asked: NeighboursRequest) -> NeighboursAnswer:
         """Real rows that are nearest to rows or embeddings."""
         return await work(lambda: bench.neighbours(asked))
@@ -138,7 +149,7 @@ def create_app(
     @app.post(
         f"{API}/upload",
         tags=["people"],
-        responses=_said(401, 413, 422, 503, 504) | {415: {"model": Failure, "description": "No JPEG, PNG or WebP."}},
+        responses=_said(401, 415, 422, 503, 504),
         openapi_extra={
             "requestBody": {
                 "required": True,
@@ -154,12 +165,12 @@ def create_app(
         content = await request.body()
         return await work(lambda: bench.upload(decode_upload(content, kind, limits.upload_pixels)))
 
-    @app.get("/healthz", tags=["operation"])
+    @app.get("/healthz", tags=["operation"], responses=_said())
     async def healthz() -> dict[str, str]:
         """Whether the server answers."""
         return {"status": "ok"}
 
-    @app.get("/metrics", tags=["operation"], response_class=Response)
+    @app.get("/metrics", tags=["operation"], response_class=PlainTextResponse, responses=_said(401))
     async def metrics() -> Response:
         """Counts for Prometheus."""
         return Response(counts.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
@@ -176,7 +187,13 @@ def create_app(
 
 
 def _said(*codes: int) -> dict[int | str, dict[str, Any]]:
-    return {code: SAID[code] for code in codes}
+    """The refusals of a route, for the OpenAPI document."""
+    found: dict[int | str, dict[str, Any]] = {}
+    for code in sorted({*codes, *ANYWHERE}):
+        found[code] = {"model": Failure, "description": SAID[code]}
+        if code in TOLD:
+            found[code]["headers"] = {TOLD[code]: {"schema": {"type": "string"}}}
+    return found
 
 
 def _add_pages(app: FastAPI) -> None:
@@ -198,7 +215,7 @@ def _add_pages(app: FastAPI) -> None:
 def _add_errors(app: FastAPI, counts: Counts) -> None:
     """Every refusal says in words what is wrong, under the key `detail`."""
 
-    def say(status: int, detail: str, headers: dict[str, str] | None = None) -> JSONResponse:
+    def say(status: int, detail: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
         return JSONResponse({"detail": detail}, status, headers)
 
     @app.exception_handler(UnknownPersonError)
@@ -215,7 +232,7 @@ def _add_errors(app: FastAPI, counts: Counts) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        problems = [f"{'.'.join(map(str, one['loc'][1:]))}: {one['msg']}" for one in error.errors()[:4]]
+        problems = [f"{'.'.join(map(str, one['loc'][1:])) or 'body'}: {one['msg']}" for one in error.errors()[:4]]
         return say(422, "; ".join(problems)[:1000])
 
     @app.exception_handler(BusyError)
@@ -227,6 +244,11 @@ def _add_errors(app: FastAPI, counts: Counts) -> None:
     @app.exception_handler(TooSlowError)
     async def slow(_: Request, error: TooSlowError) -> JSONResponse:
         return say(504, "The answer took too long, and was given up.")
+
+    @app.exception_handler(Exception)
+    async def broken(_: Request, error: Exception) -> JSONResponse:
+        # It is raised again after the answer, so that the log says what happened; the answer passes no guard.
+        return say(500, "Something went wrong in the server; where it was started it says what.", HEADERS)
 
     @app.exception_handler(StarletteHTTPException)
     async def plain(_: Request, error: StarletteHTTPException) -> JSONResponse:

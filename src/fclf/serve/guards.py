@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from fclf.serve.settings import Limits
 
-__all__ = ["LOOPBACK", "OPEN", "BodyLimit", "Gate", "SecurityHeaders", "is_loopback"]
+__all__ = ["HEADERS", "LOOPBACK", "OPEN", "BodyLimit", "Gate", "SecurityHeaders", "is_loopback"]
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 OPEN = frozenset({"/", "/page.css", "/page.js", "/icon.svg", "/docs", "/docs.js", "/openapi.json", "/healthz"})
@@ -29,6 +29,9 @@ HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
+"""What every answer carries."""
+DIGITS = 20
+"""Of a length that a client says; Python itself refuses to read a number of thousands of them."""
 
 
 def is_loopback(host: str) -> bool:
@@ -62,7 +65,7 @@ class Gate:
         host = headers.get("host", "")
         if self.hosts is not None and _name(host) not in self.hosts:
             await refuse(send, 421, "This server answers to 127.0.0.1 and localhost only; the request named another.")
-        elif (origin := headers.get("origin")) is not None and urlsplit(origin).netloc != host:
+        elif (origin := headers.get("origin")) is not None and _site(origin) != host:
             await refuse(send, 403, "Pages of other sites may not ask this server.")
         elif self.token is not None and scope["path"] not in OPEN and not self._knows(headers):
             ask = {"www-authenticate": "Bearer"}
@@ -93,7 +96,7 @@ class BodyLimit:
         most = self.limits.upload_bytes if scope["path"] == self.upload else self.limits.body_bytes
         said = f"The body is larger than {most:,} bytes, the most that is taken here."
         declared = Headers(scope=scope).get("content-length", "0")
-        if not declared.isascii() or not declared.isdigit() or int(declared) > most:
+        if not declared.isascii() or not declared.isdigit() or len(declared) > DIGITS or int(declared) > most:
             await refuse(send, 413, said, {"connection": "close"})
             return
         try:
@@ -152,6 +155,14 @@ def _name(host: str) -> str:
     if not colon or not port.isdigit():
         name = host
     return name.removeprefix("[").removesuffix("]").lower()
+
+
+def _site(origin: str) -> str | None:
+    """Host and port of an Origin header; None where it is none, which is no site of ours."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:  # a bracket that is never closed
+        return None
 
 
 async def refuse(send: Send, status: int, detail: str, headers: Mapping[str, str] | None = None) -> None:

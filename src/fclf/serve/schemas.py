@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 __all__ = [
     "About",
@@ -33,15 +33,23 @@ MOST_STRENGTH = 3.0
 
 Id = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=128)]
-Value = Annotated[int, Field(ge=0, le=1)]
+
+
+def _whole(value: object) -> object:
+    """1.0 is an integer to JSON Schema, and so to whoever goes by the OpenAPI document."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Integer = Annotated[int, BeforeValidator(_whole)]
+Value = Annotated[Integer, Field(ge=0, le=1)]
 """Of an attribute: no or yes."""
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Request(BaseModel):
-    """A request: unknown keys are errors, and nothing is converted but integers to floats."""
+    """A request: unknown keys are errors, and nothing is converted but numbers that are the same."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
 class Answer(BaseModel):
@@ -61,9 +69,9 @@ class EditRequest(Request):
     """Factor on the flow time; 0 changes nothing."""
     keep: Number | None = Field(None, ge=0, le=1)
     """From faithful (0) to controlled (1); the model's own where it is null."""
-    neighbours: int = Field(6, ge=0, le=MOST_NEIGHBOURS)
+    neighbours: Integer = Field(6, ge=0, le=MOST_NEIGHBOURS)
     """Nearest real rows to name."""
-    steps: int = Field(8, ge=0, le=MOST_STEPS)
+    steps: Integer = Field(8, ge=0, le=MOST_STEPS)
     """Points of the path to show, at most; source and destination are two of them."""
     pictures: bool = True
 
@@ -76,7 +84,7 @@ class NeighboursRequest(Request):
         default_factory=list, max_length=MOST_PEOPLE
     )
     """Embeddings of the model's width and any length but 0."""
-    count: int = Field(6, ge=1, le=MOST_NEIGHBOURS)
+    count: Integer = Field(6, ge=1, le=MOST_NEIGHBOURS)
     pictures: bool = False
 
 

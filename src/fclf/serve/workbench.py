@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -127,6 +126,8 @@ class Workbench:
                 f"The encoder gives embeddings of shape {z.shape}, but the model's have width {self.checkpoint.dim}. "
                 "Start the server with the encoder that made the model's embeddings."
             )
+        if not z.any():
+            raise InputError("The encoder gives zeros for this picture, which lie nowhere on the sphere. Take another.")
         small = picture.copy()
         small.thumbnail((THUMBNAIL, THUMBNAIL))
         return self.person(self.rows.add(z[0] / np.linalg.norm(z[0]), as_data_url(np.asarray(small), "JPEG")).id)
@@ -137,13 +138,13 @@ class Workbench:
         queries = [row.z for row in rows if row is not None]
         for number, values in enumerate(asked.embeddings):
             z = np.asarray(values, dtype=np.float64)
-            norm = float(np.linalg.norm(z))
-            if len(z) != self.checkpoint.dim or not 0 < norm < math.inf:
+            if len(z) != self.checkpoint.dim or not z.any():
                 raise InputError(
-                    f"embeddings[{number}] has {len(z)} numbers and a length of {norm:.3g}; "
+                    f"embeddings[{number}] has {len(z)} numbers, {np.count_nonzero(z)} of them not 0; "
                     f"{self.checkpoint.dim} numbers that are not all 0 were expected."
                 )
-            queries.append((z / norm).astype(np.float32))
+            z = z / np.abs(z).max()  # squares of the largest and of the smallest numbers are none
+            queries.append((z / np.linalg.norm(z)).astype(np.float32))
             rows.append(None)
         if not queries:
             raise InputError("Nothing to look for: give `people`, `embeddings` or both.")

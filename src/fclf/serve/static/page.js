@@ -10,11 +10,15 @@
     return made;
   };
   const percent = (p) => (p === null ? "–" : p > 0.995 ? ">\u00a099\u00a0%" : p < 0.005 ? "<\u00a01\u00a0%" : `${Math.round(100 * p)}\u00a0%`);
-  const words = (name) => name.replaceAll("_", " ");
+  // Signs that turn the order of what follows, or break lines, are shown as what they are: a name may hold any.
+  const seen = (text) => text.replace(/[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  const words = (name) => seen(name).replaceAll("_", " ");
+  // An object without a prototype: attributes may be called "constructor" or "__proto__".
+  const names = (set = {}) => Object.assign(Object.create(null), set);
   const shown = (value) => value.toFixed(2);
 
   let about = null, person = null, last = null;
-  let state = { person: null, set: {}, strength: 1, keep: null };
+  let state = { person: null, set: names(), strength: 1, keep: null };
 
   // The token comes in the fragment, which is sent nowhere, and leaves the address at once.
   const takeToken = () => {
@@ -75,7 +79,7 @@
   const wrong = (error, of = "") => {
     if (error?.name === "AbortError") return;
     complaint = of;
-    $("error").textContent = error instanceof Refused ? error.message : `Something went wrong on this page: ${error.message}`;
+    $("error").textContent = seen(error instanceof Refused ? error.message : `Something went wrong on this page: ${error.message}`);
     $("error").hidden = false;
     busy(false);
   };
@@ -83,10 +87,13 @@
 
   // ---- the address
 
+  const apart = (name) => name.replace(/[%,]/g, encodeURIComponent); // in a list with commas
+  const together = (text) => { try { return decodeURIComponent(text); } catch { return text; } };
+
   const written = () => {
     const parts = new URLSearchParams();
     if (state.person !== null) parts.set("person", state.person);
-    const set = Object.entries(state.set).map(([name, value]) => `${name}:${value}`).join(",");
+    const set = Object.entries(state.set).map(([name, value]) => `${apart(name)}:${value}`).join(",");
     if (set) parts.set("set", set);
     if (state.strength !== 1) parts.set("strength", String(state.strength));
     if (state.keep !== null && state.keep !== about.keep) parts.set("keep", String(state.keep));
@@ -105,9 +112,9 @@
   };
 
   const read = () => {
-    const parts = new URLSearchParams(location.hash.slice(1)), set = {}, known = new Set(about.attributes.map((one) => one.name));
+    const parts = new URLSearchParams(location.hash.slice(1)), set = names(), known = new Set(about.attributes.map((one) => one.name));
     for (const part of (parts.get("set") ?? "").split(",")) {
-      const [name, value] = [part.slice(0, part.lastIndexOf(":")), part.slice(part.lastIndexOf(":") + 1)];
+      const [name, value] = [together(part.slice(0, part.lastIndexOf(":"))), part.slice(part.lastIndexOf(":") + 1)];
       if (known.has(name) && (value === "0" || value === "1")) set[name] = Number(value);
     }
     state = {
@@ -166,13 +173,13 @@
     if (about.decoder) {
       const own = person.picture;
       $("pair").replaceChildren(
-        figure("before", "Before", first.picture, `${result.id} as the decoder draws it`, "drawn from the embedding"),
+        figure("before", "Before", first.picture, `${seen(result.id)} as the decoder draws it`, "drawn from the embedding"),
         figure("after", "After", end.picture, changed ? `The same, drawn after the edit: ${changed}` : "The same; nothing is edited yet", changed || "nothing edited yet"));
-      if (own) $("pair").prepend(figure("own", person.upload ? "Your picture" : "Picture", own, person.upload ? "The uploaded picture" : `The picture of ${result.id}`, ""));
+      if (own) $("pair").prepend(figure("own", person.upload ? "Your picture" : "Picture", own, person.upload ? "The uploaded picture" : `The picture of ${seen(result.id)}`, ""));
     } else {
       $("pair").replaceChildren(
-        figure("before", "Before", person.picture, person.picture ? `The picture of ${result.id}` : result.id, person.picture ? "" : "no picture of this row"),
-        figure("after", "After", nearest?.picture ?? null, nearest ? `The nearest other real row, ${nearest.id}` : "no other row", nearest ? `nearest other real row, cosine ${shown(nearest.cosine)}` : ""));
+        figure("before", "Before", person.picture, person.picture ? `The picture of ${seen(result.id)}` : seen(result.id), person.picture ? "" : "no picture of this row"),
+        figure("after", "After", nearest?.picture ?? null, nearest ? `The nearest other real row, ${seen(nearest.id)}` : "no other row", nearest ? `nearest other real row, cosine ${shown(nearest.cosine)}` : ""));
     }
     $("pair").classList.toggle("three", $("pair").children.length > 2);
   };
@@ -200,7 +207,7 @@
     const drawn = about.decoder;
     $("path-note").textContent = drawn ? "Each step as the decoder draws it." : "At each step the nearest real row.";
     $("path").replaceChildren(...result.path.map((point) => {
-      const at = percent01(point.time), picture = point.picture ?? point.nearest?.picture, name = point.nearest?.id ?? "";
+      const at = percent01(point.time), picture = point.picture ?? point.nearest?.picture, name = seen(point.nearest?.id ?? "");
       const alt = drawn ? `Drawn at ${at} of the way` : `Nearest real row at ${at} of the way: ${name}`;
       return make("li", {}, picture ? make("img", { src: picture, alt }) : make("div", { className: "blank" }, name), make("span", { className: "time" }, at));
     }));
@@ -228,9 +235,9 @@
     $("near").classList.toggle("plain", !any);
     $("near").replaceChildren(...result.neighbours.map((one) => {
       const who = one.is_source ? "itself" : one.same_person ? "same person" : one.same_person === false ? "other person" : "";
-      const button = make("button", { type: "button", title: `Edit ${one.id}` },
+      const button = make("button", { type: "button", title: `Edit ${seen(one.id)}` },
         any && one.picture ? make("img", { src: one.picture, alt: "" }) : null,
-        make("span", { className: "id" }, one.id),
+        make("span", { className: "id" }, seen(one.id)),
         make("span", { className: "cosine" }, shown(one.cosine), who ? make("span", { className: one.same_person ? "same" : "" }, ` · ${who}`) : null));
       button.addEventListener("click", () => pick(one.id));
       return make("li", {}, button);
@@ -242,7 +249,7 @@
     clearTimeout(told);
     told = setTimeout(() => {
       const support = result.support?.outside ? " Outside what was seen." : "", near = result.neighbours[0];
-      $("status").textContent = `${summary(result)}${support}${near ? ` Nearest real row ${near.id}, cosine ${shown(near.cosine)}.` : ""}`;
+      $("status").textContent = `${summary(result)}${support}${near ? ` Nearest real row ${seen(near.id)}, cosine ${shown(near.cosine)}.` : ""}`;
     }, 600);
   };
 
@@ -291,13 +298,13 @@
     $("keep").value = state.keep ?? 0;
     $("keep-value").textContent = state.keep === null ? "" : shown(state.keep);
     const read = person.upload ? "an upload, labels inferred" : person.seen ? "training has read this row" : person.judged ? "training has not read this row; the judge has" : "neither training nor the judge has read this row";
-    $("person").replaceChildren(make("strong", {}, person.upload ? "Your picture" : person.id), `: ${read}.`);
+    $("person").replaceChildren(make("strong", {}, person.upload ? "Your picture" : seen(person.id)), `: ${read}.`);
     if (document.activeElement !== $("query")) $("query").value = person.upload ? "" : person.id;
   };
 
   const turn = (name) => {
     const one = person.labels.find((label) => label.name === name), target = 1 - Math.max(0, targetOf(one));
-    const set = { ...state.set };
+    const set = names(state.set);
     if (target === one.source) delete set[name]; else set[name] = target;
     for (const group of about.exclusive) { // one choice: who gains one of them loses the other, as the server sees to
       if (group.includes(name)) for (const other of group) if (other !== name) delete set[other];
@@ -356,7 +363,7 @@
     try {
       const found = await askWithToken("/upload", { method: "POST", body: file, headers: { "Content-Type": file.type || "application/octet-stream" } });
       right();
-      state = { ...state, set: {} };
+      state = { ...state, set: names() };
       await show(found);
       remember(true);
     } catch (error) { wrong(error); } finally { $("upload").value = ""; }
@@ -392,8 +399,8 @@
   };
 
   const drawAbout = () => {
-    document.title = `fclf: ${about.run}`;
-    $("run").textContent = about.run;
+    document.title = `fclf: ${seen(about.run)}`;
+    $("run").textContent = seen(about.run);
     $("version").textContent = `fclf ${about.version} · ${about.rows.toLocaleString()} rows of width ${about.dim}`;
     $("keeping").hidden = about.keep === null;
     $("uploading").hidden = !about.uploads;
@@ -407,7 +414,7 @@
     $("verdict").append(make("div", { className: `card ${kind}` }, make("h2", {}, "Verdict of this run’s evaluation"), ...(found ? [
       make("p", {}, make("span", { className: "word" }, found.name), " ", make("span", { className: "note" }, found.margin === null ? "" : `margin ${found.margin.toFixed(2)}`)),
       make("p", {}, found.meaning),
-      make("ul", {}, ...found.reasons.slice(0, 4).map((reason) => make("li", {}, reason))),
+      make("ul", {}, ...found.reasons.slice(0, 4).map((reason) => make("li", {}, seen(reason)))),
     ] : [make("p", {}, "There is none, so nobody knows whether these edits collapse. Run fclf evaluate with --output-dir RUN/evaluation, and start again.")])));
   };
 
@@ -416,7 +423,7 @@
     $("query").addEventListener("input", suggest);
     $("query").addEventListener("focus", () => { $("query").select(); suggest(); });
     $("random").addEventListener("click", () => random(false));
-    $("reset").addEventListener("click", () => { state = { ...state, set: {}, strength: 1, keep: about.keep }; remember(true); drawControls(); edit(true); });
+    $("reset").addEventListener("click", () => { state = { ...state, set: names(), strength: 1, keep: about.keep }; remember(true); drawControls(); edit(true); });
     $("upload").addEventListener("change", () => upload($("upload").files[0]));
     $("filter").addEventListener("input", () => {
       const wanted = $("filter").value.trim().toLowerCase();
