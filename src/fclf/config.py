@@ -41,6 +41,10 @@ __all__ = [
 ]
 
 
+MOST_LISTED = 40
+"""Unusable settings; a file has hardly more, and a list of numbers where names belong has thousands."""
+
+
 class Section(BaseModel):
     """A frozen part of the configuration in which unknown keys are errors."""
 
@@ -339,8 +343,10 @@ def parse_config(raw: Mapping[str, Any], origin: str) -> Config:
     try:
         return Config.model_validate(raw)
     except ValidationError as error:
-        lines = [f"  {_describe(problem)}" for problem in error.errors()]
-        raise InputError(f"{origin} has {len(lines)} unusable setting(s):\n" + "\n".join(lines)) from None
+        problems = error.errors()
+        lines = [f"  {_describe(problem)}" for problem in problems[:MOST_LISTED]]
+        more = [f"  ... and {len(problems) - MOST_LISTED} more"] if len(problems) > MOST_LISTED else []
+        raise InputError(f"{origin} has {len(problems)} unusable setting(s):\n" + "\n".join([*lines, *more])) from None
 
 
 def changes(old: Config, new: Config) -> list[tuple[str, Any, Any]]:

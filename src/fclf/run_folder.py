@@ -87,6 +87,11 @@ class RunFolder:
         """Whether the run has a checkpoint; one of a run that was being removed when the process was killed is none."""
         return self.latest.is_file() and self._run().get("state") != STARTING
 
+    @property
+    def finished(self) -> bool:
+        """Whether the run says so itself."""
+        return self._run().get("state") == "finished"
+
     @contextmanager
     def held(self) -> Iterator[None]:
         """Keep other processes from training into the folder; `InputError` if one does already."""

@@ -139,6 +139,8 @@ def train(
             if going_on:  # it is fitted in one go, so what is there is finished
                 saved = Checkpoint.load(folder.latest)
                 seen.check_same(saved, config, folder.latest)
+                if not folder.finished:  # it was killed when it had saved it, and was about to say so
+                    seen.record(folder, config, "finished", "cpu", 0, 0.0)
                 return saved
             taken = None
             if start is not None:

@@ -280,6 +280,11 @@ def begun(kind: str, place: Path) -> bool:
     return (place / "run.json").is_file()
 
 
+def over(kind: str, place: Path) -> bool:
+    """Whether a command was killed when nothing was left to do, so that typing it again is refused."""
+    return kind == "embed" and (place / "out.npz").is_file() and not (place / "out.npz.parts").exists()
+
+
 def kill(kind: str, times: int, seed: int, log: Callable[[str], object]) -> dict[str, Any]:
     """Kill commands so many times; counts of what happened. A failure is an `AssertionError`."""
     draw, watch = random.Random(seed), Watch()
@@ -314,7 +319,9 @@ def kill(kind: str, times: int, seed: int, log: Callable[[str], object]) -> dict
                 where[watch.phase] += 1
                 counts["files read after kills"] += check_readable(place)
                 counts["leftovers"] += sum(1 for p in place.rglob(f"*{PART}") if p.is_file())
-            if not (place / "out.npz").is_file():
+                if over(kind, place):
+                    break
+            if not over(kind, place):
                 code, _ = launch([*typed(place), *(["--resume"] if begun(kind, place) else [])], watch)
                 assert code == 0, f"It does not go on, but ends with {code}"
             check_readable(place)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from pathlib import Path
@@ -65,7 +64,7 @@ def embed(
     from fclf.data.formats import check_writable
     from fclf.data.table import LabelTable
     from fclf.encoders import embed_folder, open_encoder
-    from fclf.encoders.folder import work_folder
+    from fclf.encoders.folder import remove_work, work_folder
     from fclf.labels import UNKNOWN
 
     check_resume(resume, overwrite)
@@ -75,7 +74,8 @@ def embed(
     if table is None and labels is not Labels.binary:
         raise InputError(f"--labels {labels.value} says how a --table writes its labels; add --table FILE.")
     work = work_folder(output)
-    if output.exists() and not overwrite:
+    killed_last = resume and work.exists()  # a run was killed when it had written all, and removed nothing yet
+    if output.exists() and not (overwrite or killed_last):
         raise InputError(f"--output {output} is there already; type --overwrite to replace it.")
     if work.exists() and not (resume or overwrite):
         raise InputError(f"{work} holds an unfinished run; continue it with --resume, or start anew with --overwrite.")
@@ -101,7 +101,7 @@ def embed(
         if unnamed:
             note(f"{unnamed:,} pictures are not in {table}; they have no labels.")
     data.save(output)
-    shutil.rmtree(work)
+    remove_work(work)
     if as_json:
         bad_files = [{"name": bad.name, "reason": bad.reason} for bad in found.unreadable]
         result = {"output": str(output), "rows": len(data), "dim": data.dim, "encoder": found.encoder}

@@ -122,13 +122,12 @@ class Support:
         means = LabelMeans.fit(z, y, seed)
         rest = means.rest(z, y)
         rest /= _spread(means, y)[:, None]
-        covariance, shrunk = rest.T @ rest / len(rest), ledoit_wolf_shrinkage(rest, assume_centered=True)
-        kept = (1 - shrunk) * (1 - SHRINKAGE)
-        values, axes = np.linalg.eigh(covariance)
+        kept = (1 - ledoit_wolf_shrinkage(rest, assume_centered=True)) * (1 - SHRINKAGE)
+        values, axes = _principal(rest)
         values = (kept * values + (1 - kept) * values.mean())[::-1]
         axes = np.ascontiguousarray(axes[:, ::-1][:, :RANK])
         sphere = float(values[RANK:].mean()) if len(values) > RANK else float(values[-1])
-        values = values[:RANK]
+        values = values[: axes.shape[1]]
         effects = means.coefficients[1 : 1 + y.shape[1]].T
         white = effects / np.sqrt(sphere)
         white += axes @ ((1 / np.sqrt(values) - 1 / np.sqrt(sphere))[:, None] * (axes.T @ effects))
@@ -180,6 +179,17 @@ class Support:
         floor = np.finfo(np.float32).tiny  # of a row at the very mean, whose logarithm would be infinite
         logs: Float64[np.ndarray, "n 2"] = np.log(np.maximum(out, floor))
         return logs
+
+
+def _principal(x: Float64[np.ndarray, "n d"]) -> tuple[Float64[np.ndarray, " d"], Float64[np.ndarray, "d r"]]:
+    """Variances of rows of mean 0 along their principal axes, ascending, and the last axes, all that are not of 0."""
+    n, d = x.shape
+    if n >= d:
+        return np.linalg.eigh(x.T @ x / n)
+    values, mixtures = np.linalg.eigh(x @ x.T / n)  # the same variances, but for zeros, of far smaller matrices
+    seen = values > n * np.finfo(np.float64).eps * values[-1]
+    axes = x.T @ (mixtures[:, seen] / np.sqrt(n * values[seen]))
+    return np.concatenate([np.zeros(d - seen.sum()), values[seen]]), axes
 
 
 def _spread(means: LabelMeans, y: Int8[np.ndarray, "n K"]) -> NDArray[np.float64]:

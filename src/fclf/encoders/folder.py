@@ -20,7 +20,7 @@ from fclf.errors import InputError
 from fclf.files import digest, read_npz, write_json, write_npz
 from fclf.parsing import parse_json
 
-__all__ = ["Embedded", "Unreadable", "embed_folder", "work_folder"]
+__all__ = ["Embedded", "Unreadable", "embed_folder", "remove_work", "work_folder"]
 
 SHARD = 512
 """Pictures of a shard, at most so many are embedded again after a kill: a minute of CLIP on one core."""
@@ -53,6 +53,16 @@ class Embedded:
 def work_folder(output: Path) -> Path:
     """Where the shards of an unfinished run lie."""
     return output.with_name(f"{output.name}.parts")
+
+
+def remove_work(work: Path) -> None:
+    """Remove shards, and last the manifest that says whose they are: what is killed between can be taken up again."""
+    for path in sorted(work.iterdir(), key=lambda path: path.name == MANIFEST):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+    work.rmdir()
 
 
 def embed_folder(
@@ -117,7 +127,7 @@ def embed_folder(
             else:
                 kept.append(name)
     if not kept:
-        shutil.rmtree(work)
+        remove_work(work)
         worst = unreadable[0]
         raise InputError(
             f"None of the {len(files)} files in {images} could be embedded (first: {worst.name}, {worst.reason})."
@@ -203,7 +213,7 @@ def _begin(work: Path, manifest: dict[str, object], resume: bool) -> None:
             )
         return
     if work.exists():
-        shutil.rmtree(work)
+        remove_work(work)
     work.mkdir(parents=True)
     write_json(path, manifest)
 
