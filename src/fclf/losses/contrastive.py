@@ -65,14 +65,18 @@ def prototype_infonce(
     return functional.cross_entropy(z @ centres.T / temperature, own, ignore_index=-1)
 
 
-def agreement(y: Float[Tensor, "n K"], share: float = 1.0) -> Float[Tensor, "n n"]:
+def agreement(
+    y: Float[Tensor, "m K"], share: float = 1.0, others: Float[Tensor, "n K"] | None = None
+) -> Float[Tensor, "m n"]:
     """1 for rows that agree on at least this share of the attributes, 0 for others; 1 asks for the same combination.
+
+    Rows are compared with each other, or with `others`.
 
     The reference looked for `y @ y.T == K`, which holds for two all-ones rows only.
     """
     k = y.shape[1]
     signs = 2 * y - 1  # the product of two rows' signs is the number of equal attributes minus that of others
-    return (signs @ signs.T).ge_((2 * share - 1) * k - 2e-4)
+    return (signs @ (signs if others is None else 2 * others - 1).T).ge_((2 * share - 1) * k - 2e-4)
 
 
 def pairwise_infonce(

@@ -18,6 +18,7 @@ from fclf.labels import ExclusiveGroup
 from fclf.losses.contrastive import agreement, pairwise_infonce, pairwise_mse, prototype_infonce
 from fclf.losses.prototypes import BatchPrototypes, MovingAveragePrototypes, PrototypeSource, RealPrototypes
 from fclf.losses.regularizers import curl, divergence, probe_jacobian, probed, smoothness, squared_distance
+from fclf.losses.shared_contrast import shared_infonce
 from fclf.ranks import ALONE, Ranks
 
 __all__ = ["Losses", "Objective", "Rollout", "numbers"]
@@ -56,6 +57,12 @@ class Rollout:
         """Of the whole batch."""
         return len(self.targets)
 
+    @cached_property
+    def gathered(self) -> tuple[Float[Tensor, "c d"], Float[Tensor, "c K"]]:
+        """Destinations and targets of the rows of the whole batch whose targets are known."""
+        end = self.ranks.gather(self.end, self.rows)
+        return (end, self.targets) if self.complete is None else (end[self.complete], self.targets[self.complete])
+
 
 @dataclass(frozen=True)
 class Losses:
@@ -86,6 +93,11 @@ def numbers(scalars: Mapping[str, Tensor], ranks: Ranks = ALONE) -> dict[str, fl
     found = torch.stack([value.detach().to(torch.float32) for value in scalars.values()])
     ranks.sum_([found])
     return dict(zip(scalars, found.tolist(), strict=True))
+
+
+def _part(value: Tensor, ranks: Ranks) -> Tensor:
+    """Of a value that every process has whole, its share, with the gradient of the whole for its own rows."""
+    return value if ranks.count == 1 else value - (1 - 1 / ranks.count) * value.detach()
 
 
 Term = Callable[[Rollout], Tensor]
@@ -142,29 +154,32 @@ class Objective:
         return {name: part * estimates[name](probe, self.config.jacobian_reduction) for name in self.jacobian_weights}
 
     def _contrastive(self, r: Rollout) -> Tensor:
-        """Of all rows of the batch; on several processes each has the same part of the value, and its own gradient."""
-        value = self._contrast(r)
-        return value if r.ranks.count == 1 else value - (1 - 1 / r.ranks.count) * value.detach()
+        """Of all rows of the batch; on several processes each has its part of the value, and the gradient of its rows.
 
-    def _contrast(self, r: Rollout) -> Tensor:
-        """Of the rows whose targets are known: who agrees with a row of unknown targets is not known either."""
+        Of the rows whose targets are known: who agrees with a row of unknown targets is not known either.
+        """
         kind, tau = self.config.contrastive, self.config.temperature
-        end, targets = r.ranks.gather(r.end, r.rows), r.targets
-        if r.complete is not None:
-            end, targets = end[r.complete], targets[r.complete]
-        if not len(end):
+        if r.complete is not None and not r.complete.any():
             return (r.end * 0).sum()
         if isinstance(kind, PairwiseMSEConfig):
-            return pairwise_mse(end, targets, tau)
+            return _part(pairwise_mse(*r.gathered, tau), r.ranks)
         if not isinstance(kind, PrototypeInfoNCEConfig):
-            return pairwise_infonce(end, agreement(targets, kind.agreement), tau)
-        loss = end.new_zeros(())
+            return self._pairwise(r, kind.agreement)
+        loss = r.end.new_zeros(())
         if kind.prototype_weight:
+            end, targets = r.gathered
             centres, own = self.prototypes(end, targets, training=r.training)
-            loss = loss + kind.prototype_weight * prototype_infonce(end, centres, own, tau)
+            loss = loss + kind.prototype_weight * _part(prototype_infonce(end, centres, own, tau), r.ranks)
         if kind.pairwise_weight:
-            loss = loss + kind.pairwise_weight * pairwise_infonce(end, agreement(targets), tau)
+            loss = loss + kind.pairwise_weight * self._pairwise(r, 1.0)
         return loss
+
+    def _pairwise(self, r: Rollout, share: float) -> Tensor:
+        end, targets = r.gathered
+        if r.ranks.count > 1:
+            taken = torch.ones(r.rows, dtype=torch.bool, device=end.device) if r.complete is None else r.complete
+            return shared_infonce(r.end, r.own_targets, end, targets, taken, share, self.config.temperature, r.ranks)
+        return pairwise_infonce(end, agreement(targets, share), self.config.temperature)
 
     def _identity(self, r: Rollout) -> Tensor:
         return squared_distance(r.start, r.end, self.config.identity_reduction)
