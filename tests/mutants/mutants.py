@@ -49,6 +49,13 @@ LOSSES = (
         (CONTRASTIVE + "test_gradients_agree_with_finite_differences",),
     ),
     Mutant(
+        "pairwise InfoNCE of several processes: what other rows see of one",
+        "losses/shared_contrast.py",
+        "gradient.add_(_as_others_see(similar, columns, batch))",
+        "pass",
+        ("test_ranks.py::test_the_gradient_of_several_processes_is_that_of_one_with_all_rows",),
+    ),
+    Mutant(
         "pairwise InfoNCE: half of its gradient",
         "losses/contrastive.py",
         "(gradient + gradient.T) @ z",
