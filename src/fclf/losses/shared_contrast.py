@@ -15,6 +15,9 @@ from fclf.ranks import Ranks
 
 __all__ = ["shared_infonce"]
 
+WARM = 30.0
+"""Exponents up to which no exponential is cut off at `LOWEST`, nor a sum of them below `SMALLEST`."""
+
 
 def shared_infonce(
     own: Float[Tensor, "m d"],
@@ -67,6 +70,11 @@ class _Batch:
     taken: Bool[Tensor, " n"]
     ranks: Ranks
 
+    @property
+    def is_warm(self) -> bool:
+        """Whether differences of similarities, which are 2 at most, all have exponentials far from the smallest."""
+        return 2 / self.temperature < WARM
+
     def exponentials(self, logits: Tensor) -> Tensor:
         """Of differences of similarities, in place; 0 where a row meets itself."""
         logits.div_(self.temperature).clamp_min_(LOWEST).exp_()
@@ -101,11 +109,13 @@ class _SharedInfoNCE(torch.autograd.Function):
             chosen[far] = of.sub_(peak[far]).div_(batch.temperature).clamp_min_(LOWEST).exp_() * positive[far]
             near[far] = chosen[far].sum(dim=1, keepdim=True)
             loss[far] = total[far].log() - near[far].log() + (top[far] - peak[far]) / batch.temperature
-        columns = batch.gathered(torch.cat([top, total, peak, near, anchors], dim=1)).unbind(dim=1)
-        count = columns[4].sum().clamp_min(1)
-        gradient = weights.mul_(anchors / total).sub_(chosen.mul_(anchors / near.clamp_min(SMALLEST)))
-        if len(z):
-            gradient.add_(_as_others_see(similar, columns, batch))
+        rows_of_all = batch.gathered(torch.cat([top, total, peak, near, anchors], dim=1)).T
+        count = rows_of_all[4].sum().clamp_min(1)
+        if batch.is_warm:
+            gradient = _warm(weights, chosen, top, total, near, anchors, rows_of_all, batch.temperature)
+        else:
+            gradient = weights.mul_(anchors / total).sub_(chosen.mul_(anchors / near.clamp_min(SMALLEST)))
+            gradient += _as_others_see(similar, rows_of_all, batch)
         found = torch.zeros_like(own)
         found[batch.mine] = gradient @ batch.every / (count * batch.temperature)
         ctx.save_for_backward(found)
@@ -117,9 +127,30 @@ class _SharedInfoNCE(torch.autograd.Function):
         return ctx.saved_tensors[0] * grad, None
 
 
-def _as_others_see(similar: Float[Tensor, "M N"], columns: tuple[Tensor, ...], batch: _Batch) -> Float[Tensor, "M N"]:
+def _warm(
+    weights: Float[Tensor, "M N"],
+    chosen: Float[Tensor, "M N"],
+    top: Float[Tensor, "M 1"],
+    total: Float[Tensor, "M 1"],
+    near: Float[Tensor, "M 1"],
+    anchors: Float[Tensor, "M 1"],
+    rows_of_all: Float[Tensor, "5 N"],
+    temperature: float,
+) -> Float[Tensor, "M N"]:
+    r"""Both from one exponential: $e^{(s - t_j)/\tau} = e^{(s - t_i)/\tau}\, e^{t_i/\tau} e^{-t_j/\tau}$."""
+    highest, totals, _, nears, others = rows_of_all
+    middle = highest.mean()
+    mine, theirs = ((top - middle) / temperature).exp_(), ((middle - highest) / temperature).exp_()
+    seen = torch.addcmul(anchors / total, mine, theirs * others / totals)
+    as_positive = torch.addcmul(anchors / near.clamp_min(SMALLEST), mine, theirs * others / nears.clamp_min(SMALLEST))
+    return seen.mul_(weights).sub_(as_positive.mul_(chosen))
+
+
+def _as_others_see(
+    similar: Float[Tensor, "M N"], rows_of_all: Float[Tensor, "5 N"], batch: _Batch
+) -> Float[Tensor, "M N"]:
     """The difference of the two softmaxes of every anchor at each of this process's rows."""
-    top, total, peak, near, anchors = columns
+    top, total, peak, near, anchors = rows_of_all
     weights = batch.exponentials(similar - top)
     own = weights if torch.equal(top, peak) else batch.exponentials(similar - peak)
     chosen = own * batch.positive.mul(anchors / near.clamp_min(SMALLEST))
