@@ -100,6 +100,7 @@ def test_a_collapse_is_too_near_and_not_too_far(support, parts):
     logs = (support._log_distances(ends, y) - support.centre) / support.deviation
     assert np.mean(logs[:, 1] < -3) > 0.95
     assert np.mean(logs.max(axis=1) < support.held_out[-1]) > 0.95
+    assert accepted(support, ends, y) < 0.02
 
 
 def test_rows_with_labels_of_others_are_noticed_in_the_discriminants(support, parts):
