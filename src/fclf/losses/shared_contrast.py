@@ -46,6 +46,8 @@ def shared_infonce(
         temperature: of the softmax.
         ranks: the processes, all of which ask for it.
     """
+    if len(targets) < 2:  # nobody to be compared with, which all processes know
+        return (own * 0).sum()
     mine = ranks.mine(taken)
     place = ranks.mine(taken.cumsum(0) - 1)[mine]
     positive = agreement(own_targets[mine], share, targets)
