@@ -205,6 +205,27 @@ def test_settings_of_a_larger_network_are_refused_before_it_is_made(tmp_path, mo
         Checkpoint.load(stored(tmp_path, config=config))
 
 
+def test_a_width_that_no_weight_has_is_refused_before_a_row_of_it_is_made(tmp_path, monkeypatch):
+    path = stored(tmp_path, dim=10**10)
+    monkeypatch.setattr("torch.eye", lambda *_: pytest.fail("a row was made"))
+    with pytest.raises(InputError, match="no weight is of the width 10000000000"):
+        Checkpoint.load(path)
+
+
+def test_a_file_is_tried_by_one_step_however_many_it_asks_for(tmp_path):
+    config = checkpoint().config.model_dump(mode="json")
+    config["inference"]["num_flow_steps"] = 10**12
+    assert Checkpoint.load(stored(tmp_path, config=config)).flow().steps == 10**12
+
+
+def test_a_list_that_holds_itself_twice_forty_times_over_is_looked_at_once(tmp_path):
+    many = []
+    for _ in range(40):
+        many = [many, many]
+    with pytest.raises(InputError):
+        Checkpoint.load(stored(tmp_path, history=many))
+
+
 @pytest.mark.parametrize("place", ["", "checkpoints"])
 @pytest.mark.parametrize(("kept", "epoch"), [(("best", "latest", "epoch_5"), 1), (("latest", "epoch_5"), 2)])
 def test_folder_means_its_best_checkpoint_else_its_latest(place, kept, epoch, tmp_path):

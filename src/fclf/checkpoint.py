@@ -378,10 +378,12 @@ class Checkpoint:
         return checkpoint
 
     def _try(self) -> None:
-        """Edit one row: weights of other names or shapes are found here and not in the middle of an edit."""
+        """Take one row a step: weights of other names or shapes are found here and not in the middle of an edit."""
+        if not any(self.dim in weight.shape for weight in self.weights.values()):
+            raise ValueError(f"no weight is of the width {self.dim}")
+        flow = replace(self.flow(), steps=1)
         z = torch.eye(1, self.dim)
         without, with_all = (torch.full((1, len(self.attribute_names)), float(value)) for value in (0, 1))
-        flow = self.flow()
         end = flow.edit(z, flow.condition(z, without, with_all))
         if end.shape != z.shape:
             raise ValueError(f"of a row of shape {tuple(z.shape)} an edit has shape {tuple(end.shape)}")

@@ -135,7 +135,7 @@ def check_unpacked(path: Path, promised: int) -> None:
     if promised > ALWAYS + UNPACKED * size:
         raise InputError(
             f"{path} has {size:,} bytes and would take {promised:,} in memory, as files do that are made to fill it. "
-            "If its rows are meant to be alike, write it uncompressed: numpy.savez(path, embeddings=z)."
+            "If what it holds is meant to be alike throughout, write it uncompressed (numpy.savez), or in parts."
         )
 
 

@@ -166,6 +166,10 @@ class RunFolder:
             return
         write_json(self.path / RUN, content)
 
+    def finish(self) -> None:
+        """Say of a run that is there that it is finished; all else that `run.json` says stays."""
+        self.write_run({**self._run(), "state": "finished"})
+
     def save(self, checkpoint: Checkpoint, *, best: bool, keep: bool) -> None:
         """Save a checkpoint: as one to keep and as the best one if it is, and last as the latest.
 

@@ -140,7 +140,7 @@ def train(
                 saved = Checkpoint.load(folder.latest)
                 seen.check_same(saved, config, folder.latest)
                 if not folder.finished:  # it was killed when it had saved it, and was about to say so
-                    seen.record(folder, config, "finished", "cpu", 0, 0.0)
+                    folder.finish()
                 return saved
             taken = None
             if start is not None:

@@ -87,11 +87,11 @@ def test_edits_and_embeddings_go_on_too(kind, seed):
 def test_an_edit_that_was_killed_when_it_was_about_to_say_that_it_is_finished_says_so_when_it_is_resumed(tmp_path):
     data, config, run = planted(300, 8)[0], load_config("edit", ["model.start=shift"]), tmp_path / "run"
     train(data, config, run)
-    said = json.loads((run / "run.json").read_text())
+    said = {**json.loads((run / "run.json").read_text()), "warm_start": {"run": "earlier"}, "seconds": 12.5}
     (run / "run.json").write_text(json.dumps({**said, "state": "running"}))
     (run / ".run.json.abcd1234.part").write_text("{")
     train(data, config, run, resume=True)
-    assert json.loads((run / "run.json").read_text())["state"] == "finished"
+    assert json.loads((run / "run.json").read_text()) == {**said, "state": "finished"}
     assert list(run.glob(".*")) == []
 
 

@@ -481,7 +481,7 @@ def test_a_manifest_that_names_files_elsewhere_is_not_believed(run, few, tmp_pat
     mine = tmp_path / "mine.parquet"
     mine.write_text("not yours")
     place = out / "_manifest" / "shards" / "part-1.json"
-    for elsewhere in ("../mine.parquet", str(mine), "x/../../mine.parquet", "..", ""):
+    for elsewhere in ("../mine.parquet", str(mine), "x/../../mine.parquet", "..", "", "a\0b", "\ud800"):
         assert edit(run, source, out, *SMILE, "--overwrite") == 0
         content = json.loads(place.read_text())
         content["outputs"][0]["place"] = elsewhere
@@ -490,6 +490,21 @@ def test_a_manifest_that_names_files_elsewhere_is_not_believed(run, few, tmp_pat
         assert mine.read_text() == "not yours"
     assert edit(run, source, tmp_path / "direct", "--flip", "Male") == 0
     assert outputs(out) == outputs(tmp_path / "direct")
+
+
+def test_nothing_is_removed_behind_a_link(run, few, tmp_path, capsys):
+    source, out, mine = parquet_folder(tmp_path / "in", few), tmp_path / "out", tmp_path / "mine"
+    mine.mkdir()
+    (mine / "part-1.parquet").write_text("not yours")
+    assert edit(run, source, out, *SMILE) == 0
+    place = out / "_manifest" / "shards" / "part-1.json"
+    content = json.loads(place.read_text())
+    content["outputs"][0]["place"] = "link/part-1.parquet"
+    place.write_text(json.dumps(content))
+    (out / "link").symlink_to(mine)
+    assert edit(run, source, out, "--flip", "Male", "--overwrite") == 2
+    assert "behind a link" in capsys.readouterr().err
+    assert (mine / "part-1.parquet").read_text() == "not yours"
 
 
 def test_leftovers_of_a_killed_run_are_removed(run, few, tmp_path):

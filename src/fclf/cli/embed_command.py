@@ -64,7 +64,7 @@ def embed(
     from fclf.data.formats import check_writable
     from fclf.data.table import LabelTable
     from fclf.encoders import embed_folder, open_encoder
-    from fclf.encoders.folder import remove_work, work_folder
+    from fclf.encoders.folder import is_begun, remove_work, work_folder
     from fclf.labels import UNKNOWN
 
     check_resume(resume, overwrite)
@@ -74,7 +74,7 @@ def embed(
     if table is None and labels is not Labels.binary:
         raise InputError(f"--labels {labels.value} says how a --table writes its labels; add --table FILE.")
     work = work_folder(output)
-    killed_last = resume and work.exists()  # a run was killed when it had written all, and removed nothing yet
+    killed_last = resume and is_begun(work)  # a run was killed when it had written all, and removed nothing yet
     if output.exists() and not (overwrite or killed_last):
         raise InputError(f"--output {output} is there already; type --overwrite to replace it.")
     if work.exists() and not (resume or overwrite):

@@ -20,7 +20,7 @@ from fclf.errors import InputError
 from fclf.files import digest, read_npz, write_json, write_npz
 from fclf.parsing import parse_json
 
-__all__ = ["Embedded", "Unreadable", "embed_folder", "remove_work", "work_folder"]
+__all__ = ["Embedded", "Unreadable", "embed_folder", "is_begun", "remove_work", "work_folder"]
 
 SHARD = 512
 """Pictures of a shard, at most so many are embedded again after a kill: a minute of CLIP on one core."""
@@ -53,6 +53,11 @@ class Embedded:
 def work_folder(output: Path) -> Path:
     """Where the shards of an unfinished run lie."""
     return output.with_name(f"{output.name}.parts")
+
+
+def is_begun(work: Path) -> bool:
+    """Whether an unfinished run of ours lies there."""
+    return (work / MANIFEST).is_file()
 
 
 def remove_work(work: Path) -> None:

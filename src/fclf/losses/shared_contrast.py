@@ -79,7 +79,7 @@ class _Batch:
 
     def exponentials(self, logits: Tensor) -> Tensor:
         """Of differences of similarities, in place; 0 where a row meets itself."""
-        logits.div_(self.temperature).clamp_min_(LOWEST).exp_()
+        logits.div_(self.temperature).clamp_(LOWEST, 0).exp_()  # what is above 0 is no positive, and counts as none
         logits[torch.arange(len(self.place), device=logits.device), self.place] = 0
         return logits
 

@@ -35,16 +35,22 @@ def load_plain(path: Path) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns about its own storage classes in files of the older format
         content = torch.load(path, map_location="cpu", weights_only=True)
-    check_unpacked(path, _promised(content))
+    check_unpacked(path, _promised(content, set()))
     return content
 
 
-def _promised(content: Any) -> int:
-    """Bytes of all tensors, were each written out: strides of 0 make any number of rows of one."""
+def _promised(content: Any, seen: set[int]) -> int:
+    """Bytes of all tensors, were each written out once: strides of 0 make any number of rows of one.
+
+    What was `seen` is not looked at again: a list that holds another twice, forty times over, has a billion parts.
+    """
+    if id(content) in seen:
+        return 0
+    seen.add(id(content))
     if isinstance(content, torch.Tensor):
         return content.numel() * content.element_size()
     parts = content.values() if isinstance(content, dict) else content if isinstance(content, (list, tuple)) else ()
-    return sum(map(_promised, parts))
+    return sum(_promised(part, seen) for part in parts)
 
 
 def read_tensor(path: Path, what: str) -> NDArray[Any]:

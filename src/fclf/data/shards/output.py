@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import os
 import posixpath
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -50,7 +51,15 @@ class Written:
 
 def is_below(place: str) -> bool:
     """Whether a place, as a file says it, is one below a folder: relative, and never out of it."""
-    return isinstance(place, str) and posixpath.normpath(place) == place and place.split("/")[0] not in ("", ".", "..")
+    if not isinstance(place, str) or "\0" in place or any("\ud800" <= sign <= "\udfff" for sign in place):
+        return False
+    return posixpath.normpath(place) == place and place.split("/")[0] not in ("", ".", "..")
+
+
+def _is_inside(path: str, folder: str) -> bool:
+    """Whether a file is where its name says, and its folder is no link to elsewhere."""
+    top = os.path.realpath(folder)
+    return os.path.commonpath([top, os.path.realpath(posixpath.dirname(path))]) == top
 
 
 class OutputFolder:
@@ -146,6 +155,10 @@ class OutputFolder:
     def remove(self, place: str) -> None:
         """Remove a file, if it is there."""
         path = self.at(place)
+        if self.local and not _is_inside(path, self.path):
+            raise OutputError(
+                f"{path} lies outside of {self.path}, behind a link. Nothing is removed there: move it away."
+            )
         with _reached(path, "removed"), suppress(FileNotFoundError):
             self.fs.rm_file(path)
 
