@@ -83,7 +83,7 @@ def report():
         split="test",
         seed=0,
         attributes=["a", "b"],
-        rows={"evaluated": 40},
+        rows={"evaluated": 40, "edits": 80, "groups": 2},
         data_fingerprint="0f",
         trained_on_this_data=True,
         epoch=3,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from fclf.errors import InputError
 from fclf.evaluation.flipbook import FlipbookPoints
@@ -204,8 +204,8 @@ class Row(Model):
         return ours - theirs, interval(ours - theirs, [a - b for a, b in zip(left, right, strict=True)])
 
 
-COUNTED = ("evaluated", "judge", "edits", "groups", "blocks")
-"""Keys of `Metrics.rows`."""
+COUNTED = ("evaluated", "edits", "groups")
+"""Keys of `Metrics.rows` that are shown."""
 
 
 class Metrics(Model):
@@ -240,19 +240,16 @@ class Metrics(Model):
     sample: dict[str, dict[str, int]] | None = None
     """Of 100,000 rows or more: labelled rows of each split that there are (`population`) and that were `taken`."""
 
-    @model_validator(mode="after")
-    def _can_be_shown(self) -> Self:
-        missing = [name for name in COUNTED if name not in self.rows]
-        if missing or not self.table:
-            raise ValueError(f"rows: {', '.join(missing)} missing" if missing else "table: it has no row")
-        return self
-
     @classmethod
     def load(cls, folder: str | Path) -> Metrics:
         """Read `transfer_metrics.json` in a folder that an evaluation wrote."""
         path = existing_file(Path(folder) / "transfer_metrics.json", "Report")
         try:
-            return cls.model_validate(parse_json(path.read_text(encoding="utf-8")))
+            found = cls.model_validate(parse_json(path.read_text(encoding="utf-8")))
+            missing = [name for name in COUNTED if name not in found.rows]
+            if missing or not found.table:
+                raise ValueError(f"rows: {', '.join(missing)} missing" if missing else "table: it has no row")
+            return found
         except ValueError as error:
             raise InputError(f"{folder} does not hold a report of this version: {error}. Evaluate again.") from error
 
