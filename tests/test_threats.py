@@ -1,7 +1,6 @@
 """Files that would run something, or read something else, do neither; docs/threat-model.md says what proves what."""
 
 import json
-import os
 import re
 import shutil
 from importlib.resources import files
@@ -19,16 +18,7 @@ from fclf.config import load_config
 from fclf.decoder.training import STATE, Pairs, TrainingSettings, train_decoder
 from fclf.encoders import open_encoder
 from fclf.errors import InputError
-
-
-class Plant:
-    """Makes a folder where it is unpickled by whoever executes what a pickle says."""
-
-    def __init__(self, sign):
-        self.sign = sign
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.sign),)
+from tests.faults.inputs.contract import Plant
 
 
 def tag_of(sign):
