@@ -1,12 +1,16 @@
 """Drawing a report: files that open, limits that pair, a table that says what a collapse is."""
 
 import io
+import itertools
 from dataclasses import replace
+from types import SimpleNamespace
 
+import matplotlib.legend
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from hand_made import report, row
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from fclf.evaluation.results import MEASURES, Report
@@ -24,6 +28,23 @@ def test_figures_are_drawn_with_the_same_bytes_each_time(tmp_path):
         pixels = plt.imread(a)
         assert min(pixels.shape[:2]) > 350
         assert pixels[..., :3].std() > 0.02  # something is drawn
+
+
+def test_no_legend_complains_on_a_slow_machine(tmp_path, monkeypatch):
+    """Where a legend looks for its place unasked and for over a second, matplotlib warns: here an error, for users a
+    line on their terminal."""
+    monkeypatch.setattr(matplotlib.legend, "time", SimpleNamespace(perf_counter=itertools.count(step=2).__next__))
+    with pytest.warns(UserWarning, match="can be slow"):
+        legend_without_a_place().savefig(io.BytesIO())
+    figures.draw(report(), tmp_path)
+
+
+def legend_without_a_place():
+    drawn = Figure()
+    axis = drawn.subplots()
+    axis.plot([0, 1], label="a line")
+    axis.legend()
+    return drawn
 
 
 def test_paired_scatter_plots_share_their_limits():

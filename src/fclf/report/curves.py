@@ -38,7 +38,7 @@ def fill_panel(axis: Axes, fill: Callable[[Axes], None], size: float = 8) -> Non
     axis.set_ylabel(axis.get_ylabel() or "mean of the epoch", fontsize=size)
     axis.tick_params(labelsize=size)
     if axis.get_legend_handles_labels()[0]:
-        axis.legend(fontsize=size, frameon=False)
+        axis.legend(loc="best", fontsize=size, frameon=False)  # by name: unasked it warns where the machine is slow
 
 
 def path_curve(report: Report) -> Figure:

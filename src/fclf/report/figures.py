@@ -85,7 +85,8 @@ def _trajectories(report: Report) -> Figure:
     left.scatter(*points.paths[0].T, s=9, color=START, label="start", zorder=2, linewidths=0)
     left.set_title(f"{count} trajectories", fontsize=10)
     right.set_title("Their ends alone, at their own scale", fontsize=10)
-    left.legend(fontsize=8, frameon=False)
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles[::-1], labels[::-1], loc="outside lower center", ncols=2, fontsize=8, frameon=False)
     _label((left, right), (left, right), points)
     figure.suptitle(_title(report), fontsize=11)
     return figure
