@@ -1,6 +1,7 @@
 """The ablation's command on planted rows: what it writes, what it marks, what it refuses."""
 
 import json
+from dataclasses import replace
 from importlib import resources
 from io import StringIO
 
@@ -13,9 +14,9 @@ from fclf import ablation
 from fclf.ablation import MEASURES, TRAINED, Ablation, Measured
 from fclf.cli import main
 from fclf.config import changes, load_config
-from fclf.data.embeddings import EmbeddingSet
 from fclf.data.planted import planted
 from fclf.errors import InputError
+from fclf.evaluation.judges import Judges
 from fclf.report import front
 from fclf.report.ablation import COLUMNS, cells, markdown, terminal
 
@@ -207,15 +208,33 @@ def test_bad_input_exits_2_and_writes_nothing(embeddings, tmp_path, capsys, more
     assert not (tmp_path / "out").exists()
 
 
-def test_judges_that_know_the_training_rows_are_refused(tmp_path, capsys):
+def leaky(count):
+    """Some train rows stand among the judge rows once more."""
     data = planted(600, 8)[0]
-    arrays = {name: array for name, array in data.to_arrays().items() if name != "identities"}
-    first = {part: int(np.flatnonzero(data.split == part)[0]) for part in ("train", "judge")}
+    places = {part: np.flatnonzero(data.split == part)[:count] for part in ("train", "judge")}
     copied = data.embeddings.copy()
-    copied[first["judge"]] = copied[first["train"]]
-    EmbeddingSet.from_arrays({**arrays, "embeddings": copied}).save(tmp_path / "leaky.npz")
+    copied[places["judge"]] = copied[places["train"]]
+    return replace(data, embeddings=copied, identities=None)
+
+
+def test_judges_that_know_the_training_rows_are_refused(tmp_path, capsys):
+    leaky(10).save(tmp_path / "leaky.npz")
     assert ablate(tmp_path / "leaky.npz", tmp_path / "out") == 2
-    assert "1 of 96 judge rows are copies" in capsys.readouterr().err
+    assert "10 of 96 judge rows are copies" in capsys.readouterr().err
+
+
+def test_judges_do_not_read_a_few_copies(monkeypatch):
+    read = []
+
+    def stop(rows, seed):
+        read.append(len(rows))
+        raise InterruptedError
+
+    monkeypatch.setattr(Judges, "fit", stop)
+    for count in (0, 9):
+        with pytest.raises(InterruptedError):
+            ablation.ablate(leaky(count))
+    assert read == [96, 87]
 
 
 def test_a_file_that_is_no_ablation_is_refused(tmp_path):

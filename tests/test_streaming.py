@@ -127,6 +127,26 @@ def test_a_split_of_our_own_is_that_of_all_rows(runs, many, tmp_path, capsys):
     assert set(EmbeddingSet.load(out).split) == {"test"}
 
 
+@pytest.mark.parametrize("named", [True, False], ids=["people", "nobody"])
+@pytest.mark.parametrize("normalize", [True, False])
+def test_a_split_of_our_own_keeps_copies_together_however_far_apart(runs, many, tmp_path, named, normalize):
+    z = many.embeddings.copy()
+    z[-60:] = z[:60]
+    bare = replace(many, embeddings=z, split=None, identities=many.identities if named else None)
+    source, out = tmp_path / "in.parquet", tmp_path / "out.parquet"
+    bare.save(source)
+    if normalize:  # copies in what is edited, which are not in what is stored
+        table = parquet.read_table(source)
+        longer = (z * np.linspace(1, 2, len(z))[:, None]).astype(np.float64)
+        column = pa.FixedSizeListArray.from_arrays(longer.ravel(), z.shape[1])
+        parquet.write_table(table.set_column(table.schema.get_field_index("embedding"), "embedding", column), source)
+        bare = EmbeddingSet.load(source, normalize=True)
+        assert len(set(bare.row_digests())) < len(bare)
+    more = ["--normalize"] if normalize else []
+    assert edit(runs / "shift", source, out, "--flip", "Male", "--split", "test", *more) == 0
+    assert EmbeddingSet.load(out).ids.tolist() == bare.with_split(0).part("test").ids.tolist()
+
+
 # Checks of whole files, a block at a time
 
 

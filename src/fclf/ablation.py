@@ -18,6 +18,7 @@ from fclf.closed.transport import ConditionalTransport
 from fclf.config import Config, load_config
 from fclf.data.embeddings import EmbeddingSet
 from fclf.errors import InputError
+from fclf.evaluation.apart import without_copies
 from fclf.evaluation.bench import Bench, Matrix
 from fclf.evaluation.controls import controls
 from fclf.evaluation.judges import Judges
@@ -146,14 +147,15 @@ def ablate(
         on_start: called with a training's title and number of epochs; what it returns is told of every epoch.
 
     Raises:
-        InputError: if rows are too few, labels do not vary, or judge rows are copies of train rows.
+        InputError: if rows are too few, labels do not vary, or too many judge rows are copies of others.
         NonFiniteLossError: if a training's loss stops being a number.
     """
     data = data.with_split(seed)
     parts = {name: data.part(name).fully_labelled() for name in ("train", "val", "judge", "test")}
     if len(parts["test"]) < MIN_ROWS:
         raise InputError(f"{len(parts['test'])} test rows are too few to measure; at least {MIN_ROWS} are needed.")
-    _check_apart(parts)
+    known = [digest for name in ("train", "val", "test") for digest in parts[name].row_digests()]
+    parts["judge"], _ = without_copies(parts["judge"], known)
     bench = Bench.build(parts["test"], Judges.fit(parts["judge"], seed), "each", seed)
     studied: list[tuple[str, Family, str | None, list[Row]]] = []
     for name, (recipe, *overrides) in TRAINED.items():
@@ -190,17 +192,6 @@ def ablate(
         seed=seed,
         methods=methods,
     )
-
-
-def _check_apart(parts: dict[str, EmbeddingSet]) -> None:
-    """Refuse judges that know a row that methods are trained on; that they know nobody in them was checked before."""
-    judge = set(parts["judge"].row_digests())
-    for name in ("train", "val"):
-        if shared := len(judge & set(parts[name].row_digests())):
-            raise InputError(
-                f"{shared} of {len(judge)} judge rows are copies of rows of the split '{name}', so the judges would "
-                "know what the methods know. Take the copies out of the file, or give them one identity and no split."
-            )
 
 
 def _config(recipe: str, overrides: Iterable[str], data: EmbeddingSet) -> Config:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from jaxtyping import Float, Float64, Int8
+from jaxtyping import Bool, Float, Float64, Int8
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor
@@ -165,9 +165,16 @@ class Checkpoint:
 
     def shared_rows(self, rows: EmbeddingSet) -> int:
         """How many of `rows` training has read, by id where both name ids or by content, whichever finds more."""
-        by_content = len(set(rows.row_digests()) & set(self.seen_digests))
-        by_id = len(set(rows.ids.tolist()) & set(self.seen_ids)) if rows.has_ids else 0
-        return max(by_content, by_id)
+        return max(int(self.has_read(rows).sum()), self.shared_ids(rows))
+
+    def shared_ids(self, rows: EmbeddingSet) -> int:
+        """How many of `rows` have an id that training has read, where both name ids."""
+        return len(set(rows.ids.tolist()) & set(self.seen_ids)) if rows.has_ids else 0
+
+    def has_read(self, rows: EmbeddingSet) -> Bool[np.ndarray, " n"]:
+        """Which of `rows` training has read, by their content: ids of another file may mean others."""
+        known = set(self.seen_digests)
+        return np.array([digest in known for digest in rows.row_digests()], dtype=np.bool_)
 
     def shared_people(self, rows: EmbeddingSet, everything: EmbeddingSet) -> int:
         """How many of `rows` show somebody whom training has seen.

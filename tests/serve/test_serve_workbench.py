@@ -12,7 +12,7 @@ from fclf.decoder.network import ImageDecoder
 from fclf.errors import InputError
 from fclf.evaluation.judges import LinearJudge, Standardiser
 from fclf.serve.neighbours import Neighbourhood
-from fclf.serve.reader import Reader, seen_rows
+from fclf.serve.reader import Reader
 from fclf.serve.rows import UnknownPersonError
 from fclf.serve.schemas import EditRequest, NeighboursRequest
 from fclf.serve.settings import Limits
@@ -61,7 +61,7 @@ def test_nothing_moves_where_nothing_is_asked_or_no_strength(bench, run):
 
 def test_the_judge_reads_judge_rows_only_and_says_so(run):
     checkpoint, data = run
-    seen = seen_rows(checkpoint, data)
+    seen = checkpoint.has_read(data)
     assert set(data.split[seen]) == {"train", "val"}
     assert seen.sum() == np.isin(data.split, ["train", "val"]).sum()
     reader = Reader.fit(checkpoint, data, seen)
@@ -75,10 +75,10 @@ def test_the_judge_reads_judge_rows_only_and_says_so(run):
 def test_rows_that_training_has_read_never_train_the_judge_whatever_the_file_calls_them(run):
     checkpoint, data = run
     lying = replace(data, split=np.where(data.split == "train", "judge", "test"))
-    reader = Reader.fit(checkpoint, lying, seen_rows(checkpoint, lying))
+    reader = Reader.fit(checkpoint, lying, checkpoint.has_read(lying))
     assert reader.kind == "classifier"
     assert "not independent" in reader.said
-    assert Reader.fit(replace(checkpoint, classifier={}), lying, seen_rows(checkpoint, lying)).kind == "none"
+    assert Reader.fit(replace(checkpoint, classifier={}), lying, checkpoint.has_read(lying)).kind == "none"
 
 
 def test_missing_labels_are_inferred_with_a_confidence_and_known_ones_are_not(run):

@@ -25,6 +25,7 @@ from fclf.data.checks import (
     unique_ids,
     unit_rows,
 )
+from fclf.data.copies import who_or_same
 from fclf.data.splits import SPLITS, assign_splits
 from fclf.errors import InputError
 from fclf.files import digest
@@ -217,10 +218,13 @@ class EmbeddingSet:
         )
 
     def with_split(self, seed: int = 0) -> EmbeddingSet:
-        """Return a set in which every row has a split: the file's own, or a seeded 56/8/16/20 one."""
+        """Return a set in which every row has a split: the file's own, or a seeded 56/8/16/20 one.
+
+        A seeded one keeps a person, and all copies of an embedding, in one split.
+        """
         if self.split is not None:
             return self
-        return replace(self, split=assign_splits(len(self), self.identities, seed))
+        return replace(self, split=assign_splits(len(self), who_or_same(self.embeddings, self.identities), seed))
 
     def part(self, split: str) -> EmbeddingSet:
         """Rows of one split.

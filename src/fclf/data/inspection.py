@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from fclf.data.checks import NORM_TOLERANCE, row_norms
+from fclf.data.copies import copy_numbers
 from fclf.data.embeddings import EmbeddingSet, naming_line
 from fclf.data.splits import SPLITS
 from fclf.labels import UNKNOWN
@@ -322,7 +323,7 @@ class _Problems:
             )
 
     def copies(self) -> Iterator[Problem]:
-        _, which = np.unique(np.array(self.data.row_digests()), return_inverse=True)
+        which = copy_numbers(self.data.embeddings)
         pairs = np.unique(np.stack([which, np.searchsorted(np.sort(SPLITS), self.split)]), axis=1)
         shared = np.flatnonzero(np.bincount(pairs[0]) > 1)
         if len(shared):
@@ -330,5 +331,5 @@ class _Problems:
             yield Problem(
                 what=f"{len(rows)} rows hold an embedding that stands in more than one split "
                 f"(first: id '{self.data.ids[rows[0]]}')",
-                type="take the copies out of the file, or give them one identity and leave out `split`",
+                type="leave `split` out of the file, which keeps copies together, or take the copies out",
             )

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from jaxtyping import Int64
+from jaxtyping import Float32, Int64
 from numpy.typing import NDArray
 
 from fclf.data.checks import LabelCoding, check_people_of_splits, known_splits, people_numbers, text_ids, unique_ids
@@ -114,14 +114,16 @@ class EmbeddingStream:
 
         Args:
             ids: hold ids, people and splits, to join labels to.
-            split: hold what a split is read or made from.
+            split: hold what a split is read or made from. Where the file has none this reads the embeddings too: those
+                of the result are not the file's but digests, which are the same for copies alone.
 
         Raises:
             InputError: as `EmbeddingSet.from_arrays` does.
         """
         there = [COLUMNS[key] for key in ("ids", "identities", "split") if COLUMNS[key] in self._reader.schema.names]
+        contents = self._contents() if split and not self.has_split else np.empty((self.rows, 0), np.float32)
         if not there or not self.rows:
-            return EmbeddingSet(np.empty((self.rows, 0), np.float32), ids=_numbers(self.rows, ids), has_ids=False)
+            return EmbeddingSet(contents, ids=_numbers(self.rows, ids), has_ids=False)
         source = self.shard.address
         digests = np.empty(self.rows if "id" in there else 0, np.int64)
         held: dict[str, list[NDArray[Any]]] = {"ids": [], "identities": [], "split": []}
@@ -149,12 +151,25 @@ class EmbeddingStream:
         check_people_of_splits(people, source)
         whole = {key: np.concatenate(parts) if parts else None for key, parts in held.items()}
         return EmbeddingSet(
-            np.empty((self.rows, 0), np.float32),
+            contents,
             ids=_numbers(self.rows, ids) if whole["ids"] is None else whole["ids"],
             identities=whole["identities"],
             split=whole["split"],
             has_ids="id" in there,
         )
+
+    def _contents(self) -> Float32[np.ndarray, "n 2"]:
+        """Eight bytes of each row's digest, by which `EmbeddingSet.with_split` finds copies."""
+        parts, first = [np.empty((0, 2), np.float32)], 0
+        for table in self._reader.blocks(INDEX_ROWS, ["embedding"]):
+            arrays = arrays_of(table, (), self.shard.address, first)
+            rows = EmbeddingSet.from_arrays(
+                arrays, normalize=self.normalize, source=self.shard.address, first_row=first
+            )
+            texts = "".join(row[:16] for row in rows.row_digests())
+            parts.append(np.frombuffer(bytes.fromhex(texts), np.float32).reshape(-1, 2))
+            first += len(rows)
+        return np.concatenate(parts)
 
     def _check_ids(self, digests: Int64[np.ndarray, " n"]) -> None:
         digests.sort()

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float64, Int8
 from numpy.typing import NDArray
 
+from fclf.data.copies import who_or_same
 from fclf.data.embeddings import EmbeddingSet
 from fclf.evaluation.cells import CellBench, cell_benches
 from fclf.evaluation.edits import MIN_EDITED, MIN_REAL, EditPlan, Group, Mode, comparable_groups, plan_edits
@@ -106,7 +107,7 @@ class Bench:
         groups += [g for g in few if (g.change, g.target) not in chosen]
         every, numbers = np.unique(np.concatenate([plan.original, plan.target]), axis=0, return_inverse=True)
         original, target = np.split(numbers.reshape(-1), 2)
-        blocks = Blocks.draw(len(rows), rows.identities, seed)
+        blocks = Blocks.draw(len(rows), who_or_same(rows.embeddings, rows.identities), seed)
         comparisons = []
         for number, g in enumerate(groups):
             source, rng = plan.source[g.edits], np.random.default_rng((seed, number))

@@ -17,6 +17,7 @@ from fclf.data.embeddings import EmbeddingSet
 from fclf.data.shards.index import ShardIndex
 from fclf.decoder import Decoder
 from fclf.errors import InputError
+from fclf.evaluation.apart import judges_apart
 from fclf.evaluation.bands import read_bands
 from fclf.evaluation.bench import Bench, Matrix, Truth
 from fclf.evaluation.checks import check_run
@@ -84,22 +85,11 @@ def evaluate(
         data, sampling = sampled(data, split, seed)
     data = checkpoint.matching(data).with_split(checkpoint.config.data.split_seed)
     fingerprint = data.fingerprint() if shards is None else shards.fingerprint
-    judge_rows = data.part("judge").labelled()
-    shared = checkpoint.shared_rows(judge_rows)
-    if shared:
-        raise InputError(
-            f"{shared} of {len(judge_rows)} judge rows were used to train this checkpoint, so the judges would know "
-            "what the flow knows. Use the split that the checkpoint was trained with."
-        )
-    people = checkpoint.shared_people(judge_rows, data)
-    if people:
-        raise InputError(
-            f"{people} of {len(judge_rows)} judge rows show people whom this checkpoint was trained on. Use the split "
-            "that it was trained with, or one that keeps people apart."
-        )
+    judge_rows, copies = judges_apart(checkpoint, data, split)
     if shards is None and truth is None:  # the checks above were of all rows
         data, sampling = sampled(data, split, seed)
-        judge_rows = data.part("judge").labelled()
+        if sampling is not None:
+            judge_rows, copies = judges_apart(checkpoint, data, split)
     rows = data.part(split)
     rows = rows.labelled() if checkpoint.classifier else rows.fully_labelled()
     if len(rows) < MIN_ROWS:
@@ -153,7 +143,7 @@ def evaluate(
         projection=kind,
         notes=[
             *([] if sampling is None else [sampling.note(split)]),
-            *_notes(checkpoint.shared_rows(rows), rows, bench, guesses),
+            *_notes(checkpoint.shared_rows(rows), copies, rows, bench, guesses),
         ],
     )
     return Report(metrics, _plot_points(flow, bench, destinations, kind, book))
@@ -240,11 +230,16 @@ def _combinations(y: Int8[np.ndarray, "n K"]) -> int:
     return len(np.unique(y[(y != UNKNOWN).all(axis=1)], axis=0))
 
 
-def _notes(trained_on: int, rows: EmbeddingSet, bench: Bench, guesses: int) -> list[str]:
+def _notes(trained_on: int, copies: int, rows: EmbeddingSet, bench: Bench, guesses: int) -> list[str]:
     """What a reader should know before believing the table."""
     found = []
     if trained_on:
         found.append(f"{trained_on} of the {len(rows)} evaluated rows were used in training: this flatters the flow.")
+    if copies:
+        found.append(
+            f"{copies} judge rows are copies of rows that training read or that are evaluated; the judges were trained "
+            "without them."
+        )
     if guesses:
         found.append(
             f"{guesses} of the {len(rows)} evaluated rows have an unknown label, which the checkpoint's classifier "

@@ -15,7 +15,7 @@ from fclf.data.embeddings import UNKNOWN, EmbeddingSet
 from fclf.data.targets import own_labels
 from fclf.evaluation.judges import LinearJudge, Standardiser
 
-__all__ = ["Reader", "classifier_of", "seen_rows"]
+__all__ = ["Reader", "classifier_of"]
 
 FEWEST = 2
 """Judge rows of either value without which an attribute cannot be learned."""
@@ -72,9 +72,3 @@ def classifier_of(checkpoint: Checkpoint) -> LinearClassifier | None:
     if not checkpoint.classifier:
         return None
     return LinearClassifier(**{name: value.numpy() for name, value in checkpoint.classifier.items()})
-
-
-def seen_rows(checkpoint: Checkpoint, data: EmbeddingSet) -> Bool[np.ndarray, " n"]:
-    """Which rows training has read, by their content: ids of another file may mean others."""
-    known = set(checkpoint.seen_digests)
-    return np.array([digest in known for digest in data.row_digests()], dtype=np.bool_)

@@ -25,7 +25,7 @@ from fclf.errors import InputError
 from fclf.evaluation.flipbook import pages
 from fclf.serve.neighbours import Neighbourhood
 from fclf.serve.pictures import Gallery, as_data_url
-from fclf.serve.reader import Reader, seen_rows
+from fclf.serve.reader import Reader
 from fclf.serve.rows import Row, Rows, missing_labels
 from fclf.serve.schemas import (
     EditAnswer,
@@ -79,7 +79,7 @@ class Workbench:
                 f"{self.checkpoint.dim}. Name one that was trained on them (`fclf decoder train`)."
             )
         self.names = self.checkpoint.attribute_names
-        self.seen = seen_rows(self.checkpoint, self.data)
+        self.seen = self.checkpoint.has_read(self.data)
         self.reader = Reader.fit(self.checkpoint, self.data, self.seen)
         used = self.seen if self.reader.rows is None else self.seen | self.reader.rows
         self.rows = Rows(self.checkpoint, self.data, self.limits.uploads, np.flatnonzero(~used))
