@@ -1,6 +1,7 @@
 """Inspection: figures against naive loops, and every problem both found and not found."""
 
 import json
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -147,6 +148,11 @@ PROBLEMS = {
     ),
     "no val": ({"split": np.where(SPLIT == "val", "test", SPLIT)}, ["split val"], ["give rows the split val"]),
     "no people": ({"identities": None}, ["no identities"], ["`identities`"]),
+    "a placeholder": (
+        {"embeddings": np.where(SPLIT[:, None] == "train", COPY[SPLIT == "train"][-1], COPY)},
+        ["12 of 40 rows hold the same embedding", "id '0'"],
+        ["take them out of the file"],
+    ),
     "copies": ({"embeddings": COPY}, ["2 rows", "more than one split", "id '0'"], ["take the copies out"]),
 }
 
@@ -160,6 +166,15 @@ def test_a_problem_is_found_with_what_to_type(changes, what, typed):
     assert len(found) == 1, found
     assert all(part in found[0].what for part in what), found
     assert all(part in found[0].type for part in typed), found
+
+
+def test_copies_are_counted_and_a_few_are_no_problem(data):
+    assert inspect(data).copies is None
+    z = data.embeddings.copy()
+    z[20:24], z[30] = z[3], z[4]
+    found = inspect(replace(data, embeddings=z, split=None))
+    assert found.copies.model_dump() == {"rows": 5, "most": 5, "id": data.ids[3]}
+    assert found.problems == ()
 
 
 def test_an_empty_split_is_one_problem_and_not_a_constant_attribute_each():

@@ -34,6 +34,16 @@ def test_people_are_never_split_and_shares_hold_within_half_a_person(identities,
     assert np.all(np.abs(boundaries(split) - np.cumsum(SHARES)[:-1] * len(identities)) <= largest / 2 + 1e-9)
 
 
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5])
+def test_nobodys_rows_swallow_a_split(share, seed):
+    """As of a placeholder that stands in for a third of the pictures."""
+    identities = np.where(np.arange(500) < share * 500, 0, np.arange(500))
+    split = assign_splits(500, identities, seed)
+    for name, expected in zip(SPLITS, SHARES, strict=True):
+        assert (split == name).mean() == pytest.approx(expected, abs=0.01)
+
+
 def test_shares_hold_in_rows_where_people_differ_in_size():
     identities = np.repeat(np.arange(300), np.random.default_rng(0).geometric(0.1, 300))
     split = assign_splits(len(identities), identities)

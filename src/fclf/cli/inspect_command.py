@@ -84,10 +84,13 @@ def _print(found: Inspection) -> None:
     if found.people is not None:
         p = found.people
         lines.append(("people", f"{p.count:,}, at most {p.most_rows} rows each, {p.with_one_row:,} with one"))
+    if found.copies is not None:
+        c = found.copies
+        lines.append(("copies", f"{c.rows:,} rows repeat another; one stands {c.most:,} times (first: id '{c.id}')"))
     if found.combinations is not None:
-        c = found.combinations
-        lines.append(("combinations", f"{c.found:,} of {c.possible:,} possible; the rarest:"))
-        lines += [("", f"{kind.rows:,} x {' + '.join(kind.present) or 'none of them'}") for kind in c.rarest]
+        kinds = found.combinations
+        lines.append(("combinations", f"{kinds.found:,} of {kinds.possible:,} possible; the rarest:"))
+        lines += [("", f"{kind.rows:,} x {' + '.join(kind.present) or 'none of them'}") for kind in kinds.rarest]
     if found.other_arrays:
         lines.append(("also holds", ", ".join(found.other_arrays)))
     for title, text in lines:

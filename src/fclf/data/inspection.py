@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float32, Float64
+from jaxtyping import Float32, Float64, Int64
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
@@ -20,6 +20,7 @@ __all__ = [
     "AttributeCount",
     "Combination",
     "Combinations",
+    "Copies",
     "Geometry",
     "Inspection",
     "Norms",
@@ -30,6 +31,7 @@ __all__ = [
 
 RAREST = 5
 FEWEST = 2  # rows of each value that a judge needs
+MANY_COPIES, MANY_SHARE = 10, 0.01  # of one embedding, both: a placeholder, and not a picture taken twice
 CHUNK = 16384  # rows whose products are summed at a time, so that float64 copies stay small
 
 
@@ -98,6 +100,17 @@ class People(_Part):
     with_one_row: int
 
 
+class Copies(_Part):
+    """Embeddings that are there more than once, as of a picture that stands in a folder twice."""
+
+    rows: int
+    """That repeat the embedding of an earlier row."""
+    most: int
+    """How many rows hold the most frequent one."""
+    id: str
+    """Of the first of those."""
+
+
 class Problem(_Part):
     """Something that stops or spoils a run, and the line that mends it."""
 
@@ -119,6 +132,8 @@ class Inspection(_Part):
     splits: dict[str, int]
     split_origin: str
     people: People | None
+    copies: Copies | None
+    """None where every embedding is there once."""
     other_arrays: tuple[str, ...]
     problems: tuple[Problem, ...]
 
@@ -145,6 +160,7 @@ def inspect(
     split = chosen.split
     assert split is not None  # with_split gives one
     attributes = tuple(_attribute_counts(chosen, split))
+    numbers = copy_numbers(data.embeddings)
     return Inspection(
         rows=len(data),
         width=data.dim,
@@ -155,8 +171,9 @@ def inspect(
         splits={name: int((split == name).sum()) for name in SPLITS},
         split_origin=split_origin,
         people=_people(data),
+        copies=_copies(data, numbers),
         other_arrays=tuple(data.extras),
-        problems=tuple(_Problems(data, split, attributes, raw).all()),
+        problems=tuple(_Problems(data, split, attributes, raw, numbers).all()),
     )
 
 
@@ -239,6 +256,14 @@ def _people(data: EmbeddingSet) -> People | None:
     return People(count=len(counts), most_rows=int(counts.max()), with_one_row=int((counts == 1).sum()))
 
 
+def _copies(data: EmbeddingSet, numbers: Int64[np.ndarray, " n"]) -> Copies | None:
+    counts = np.bincount(numbers)
+    repeated = len(data) - int((counts > 0).sum())
+    if not repeated:
+        return None
+    return Copies(rows=repeated, most=int(counts.max()), id=str(data.ids[counts.argmax()]))
+
+
 def _fewest(count: AttributeCount, part: str) -> int:
     return min(count.yes[part], count.no[part])
 
@@ -251,6 +276,8 @@ class _Problems:
     split: NDArray[np.str_]
     attributes: tuple[AttributeCount, ...]
     raw: NDArray[np.floating] | None
+    numbers: Int64[np.ndarray, " n"]
+    """Of each row's embedding (`copy_numbers`)."""
 
     def is_empty(self, part: str) -> bool:
         return not (self.split == part).any()
@@ -323,11 +350,17 @@ class _Problems:
             )
 
     def copies(self) -> Iterator[Problem]:
-        which = copy_numbers(self.data.embeddings)
-        pairs = np.unique(np.stack([which, np.searchsorted(np.sort(SPLITS), self.split)]), axis=1)
+        found = _copies(self.data, self.numbers)
+        if found is not None and found.most >= max(MANY_COPIES, MANY_SHARE * len(self.data)):
+            yield Problem(
+                what=f"{found.most:,} of {len(self.data):,} rows hold the same embedding, as of a placeholder (first: "
+                f"id '{found.id}')",
+                type="take them out of the file, or all but one",
+            )
+        pairs = np.unique(np.stack([self.numbers, np.searchsorted(np.sort(SPLITS), self.split)]), axis=1)
         shared = np.flatnonzero(np.bincount(pairs[0]) > 1)
         if len(shared):
-            rows = np.flatnonzero(np.isin(which, shared))
+            rows = np.flatnonzero(np.isin(self.numbers, shared))
             yield Problem(
                 what=f"{len(rows)} rows hold an embedding that stands in more than one split "
                 f"(first: id '{self.data.ids[rows[0]]}')",
