@@ -41,6 +41,9 @@ __all__ = [
 ]
 
 
+FlowSteps = Annotated[int, Field(ge=1, le=1000)]
+"""Steps along a flow: a hundred times the recipes' at most, as a file from elsewhere may ask for any number."""
+
 MOST_LISTED = 40
 """Unusable settings; a file has hardly more, and a list of numbers where names belong has thousands."""
 
@@ -237,7 +240,7 @@ class TrainingConfig(Section):
     """Largest norm of the gradient."""
     alpha: PositiveFloat = 0.1
     """Flow time of one step of the trained rollout."""
-    rollout_steps: PositiveInt = 1
+    rollout_steps: FlowSteps = 1
     """Steps of the trained rollout; the reference trains one and takes `inference.num_flow_steps`."""
     flip_probability: Annotated[float, Field(ge=0, le=1)] = 1.0
     """Probability that a batch's targets differ from its own attributes."""
@@ -263,7 +266,7 @@ class TrainingConfig(Section):
 class InferenceConfig(Section):
     """How an embedding is carried along the field."""
 
-    num_flow_steps: PositiveInt = 10
+    num_flow_steps: FlowSteps = 10
     step_size: PositiveFloat = 0.1
     """Flow time of one step."""
     method: Literal["euler", "heun", "rk4"] = "euler"

@@ -1,6 +1,8 @@
 """The API as a client meets it: what it answers, and what it refuses."""
 
 import asyncio
+import contextlib
+import json
 import struct
 import threading
 import time
@@ -329,12 +331,9 @@ def test_an_answer_that_takes_too_long_is_given_up(run, monkeypatch):
         assert client.post(f"{API}/edit", json={"people": ["x"]}).status_code == 504
 
 
-def test_a_body_that_does_not_come_is_not_waited_for(bench, run):
-    app = create_app(workbench(*run, limits=Limits(body_seconds=0.05)))
+def answered(app, receive):
+    """What is sent to a client whose body comes from `receive`."""
     sent = []
-
-    async def receive():
-        await asyncio.sleep(5)
 
     async def send(message):
         sent.append(message)
@@ -343,11 +342,41 @@ def test_a_body_that_does_not_come_is_not_waited_for(bench, run):
         "type": "http",
         "method": "POST",
         "path": f"{API}/edit",
-        "headers": [(b"host", b"localhost")],
+        "headers": [(b"host", b"localhost"), (b"content-type", b"application/json")],
         "query_string": b"",
     }
-    asyncio.run(asyncio.wait_for(app(scope, receive, send), 2))
-    assert sent[0]["status"] == 408
+    asyncio.run(asyncio.wait_for(app(scope, receive, send), 30))
+    return sent
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(run):
+    async def receive():
+        await asyncio.sleep(60)
+
+    app = create_app(workbench(*run, limits=Limits(body_seconds=0.05)))
+    assert answered(app, receive)[0]["status"] == 408
+
+
+def test_nothing_is_done_for_a_client_that_went_away_before_the_end_of_its_body(run, monkeypatch):
+    bench = workbench(*run)
+    asked = []
+    monkeypatch.setattr(bench, "edit", asked.append)
+    body = json.dumps({"people": [str(run[1].ids[0])]}).encode()
+
+    def client(*messages):
+        left = list(messages)
+
+        async def receive():
+            return left.pop(0) if left else {"type": "http.disconnect"}
+
+        return receive
+
+    begun = {"type": "http.request", "body": body, "more_body": True}
+    assert answered(create_app(bench), client(begun)) == []
+    assert asked == []
+    with contextlib.suppress(Exception):  # of the answer, which this bench has not
+        answered(create_app(bench), client(begun, {"type": "http.request", "body": b"", "more_body": False}))
+    assert len(asked) == 1
 
 
 def test_the_same_request_has_the_same_answer(client, run):

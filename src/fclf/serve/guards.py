@@ -105,6 +105,8 @@ class BodyLimit:
         except TimeoutError:
             await refuse(send, 408, "The body did not arrive in time.", {"connection": "close"})
             return
+        except ConnectionResetError:
+            return
         if body is None:
             await refuse(send, 413, said, {"connection": "close"})
             return
@@ -136,16 +138,18 @@ class SecurityHeaders:
 
 
 async def _read(receive: Receive, most: int) -> bytes | None:
-    """The body, or None where it is too large; a client that goes away sends no more."""
+    """The body, or None where it is too large; `ConnectionResetError` where the client went away before its end."""
     parts, size = [], 0
     while True:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionResetError
         part = message.get("body", b"")
         size += len(part)
         if size > most:
             return None
         parts.append(part)
-        if message["type"] != "http.request" or not message.get("more_body", False):
+        if not message.get("more_body", False):
             return b"".join(parts)
 
 
