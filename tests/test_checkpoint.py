@@ -212,10 +212,15 @@ def test_a_width_that_no_weight_has_is_refused_before_a_row_of_it_is_made(tmp_pa
         Checkpoint.load(path)
 
 
-def test_a_file_is_tried_by_one_step_however_many_it_asks_for(tmp_path):
-    config = checkpoint().config.model_dump(mode="json")
+def test_a_file_cannot_ask_for_any_number_of_steps_and_is_tried_by_one(tmp_path, monkeypatch):
+    config, taken, forward = checkpoint().config.model_dump(mode="json"), [], TargetField.forward
+    monkeypatch.setattr(TargetField, "forward", lambda *args: taken.append(1) or forward(*args))
+    config["inference"]["num_flow_steps"] = 1000
+    assert Checkpoint.load(stored(tmp_path, config=config)).flow().steps == 1000
+    assert len(taken) == 1
     config["inference"]["num_flow_steps"] = 10**12
-    assert Checkpoint.load(stored(tmp_path, config=config)).flow().steps == 10**12
+    with pytest.raises(InputError, match="num_flow_steps"):
+        Checkpoint.load(stored(tmp_path, config=config))
 
 
 def test_a_list_that_holds_itself_twice_forty_times_over_is_looked_at_once(tmp_path):

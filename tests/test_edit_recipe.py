@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fclf import residual as residual_module
-from fclf.checkpoint import Checkpoint, change_weights
+from fclf.checkpoint import Checkpoint
 from fclf.cli import main
 from fclf.closed.candidates import STARTS
 from fclf.config import load_config
@@ -19,6 +19,7 @@ from fclf.errors import InputError
 from fclf.evaluation.selection import Choice
 from fclf.field import ChangeField, ChangeResidual
 from fclf.train import train
+from fclf.weights import change_weights
 
 fit_module = sys.modules["fclf.fitting"]
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import fclf
 from fclf import onnx_export
-from fclf.checkpoint import Checkpoint, change_weights
+from fclf.checkpoint import Checkpoint
 from fclf.cli import main
 from fclf.closed.personal import PersonalEffects
 from fclf.closed.state import to_arrays
@@ -24,6 +24,7 @@ from fclf.errors import InputError
 from fclf.field import ChangeField, ChangeResidual
 from fclf.onnx_export import export_onnx
 from fclf.train import train
+from fclf.weights import change_weights
 
 D, K = 24, 5
 WITHIN = 1e-5

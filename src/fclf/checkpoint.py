@@ -14,13 +14,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Float64, Int8
-from numpy.typing import NDArray
 from pydantic import ValidationError
 from torch import Tensor
 
 from fclf.checkpoint_content import FORMAT, CheckpointContent
 from fclf.closed.probe import LinearClassifier
-from fclf.closed.state import from_arrays, support_from_arrays, to_arrays
+from fclf.closed.state import support_from_arrays, to_arrays
 from fclf.closed.support import Support
 from fclf.closed.transport import ConditionalTransport
 from fclf.config import ChangeModelConfig, Config, parse_config
@@ -28,12 +27,13 @@ from fclf.data.embeddings import EmbeddingSet, attribute_positions
 from fclf.data.formats.tensors import load_plain
 from fclf.data.targets import Assigned, check_known, edit_targets, own_labels
 from fclf.errors import EncoderWarning, InputError
-from fclf.field import ChangeField, ChangeResidual, SharedPass, TargetField
+from fclf.field import ChangeField, SharedPass, TargetField
 from fclf.files import atomic_write
 from fclf.flow import Flow, VectorField
 from fclf.labels import UNKNOWN, ExclusiveGroup
+from fclf.weights import as_tensors, field_of
 
-__all__ = ["Checkpoint", "change_weights"]
+__all__ = ["Checkpoint"]
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -95,17 +95,9 @@ class Checkpoint:
         return {}
 
     def _build_flow(self, device: str | torch.device, precision: Precision) -> Flow:
-        model: ChangeField | TargetField
-        inference, settings = self.config.inference, self.config.model
-        if isinstance(settings, ChangeModelConfig):
-            model = _change_field(self.weights, settings, len(self.attribute_names))
-            condition_of = model.condition
-        else:
-            width = self.dim + len(self.attribute_names)
-            _check_enough(self.weights, settings.hidden_dim * (2 * settings.hidden_dim + width))
-            model = TargetField(self.dim, len(self.attribute_names), hidden_dim=settings.hidden_dim)
-            model.load_state_dict(self.weights)
-            condition_of = None
+        inference = self.config.inference
+        model = field_of(self.weights, self.config.model, self.dim, len(self.attribute_names))
+        condition_of = model.condition if isinstance(model, ChangeField) else None
         model.to(device).eval().requires_grad_(False)
         field: VectorField = model
         if precision != "float32" and isinstance(model, TargetField):
@@ -308,7 +300,7 @@ class Checkpoint:
             "warm_start": self.warm_start,
             "classifier": self.classifier,
             "encoder": self.encoder,
-            "support": {} if self.support is None else _tensors(to_arrays(self.support)),
+            "support": {} if self.support is None else as_tensors(to_arrays(self.support)),
             "choice": self.choice,
             "strength": self.strength,
             "history": self.history,
@@ -400,48 +392,8 @@ class Checkpoint:
             self.support.score(z.numpy(), with_all.numpy().astype(np.int8))
 
 
-RESIDUAL = "residual."
-"""Prefix of the weights of a residual; those of the start begin with the name of its class."""
-
-
-def change_weights(field: ChangeField) -> dict[str, Tensor]:
-    """Weights of a field on the change: its start, and where it has one the residual and how much of it is used."""
-    weights = _tensors(to_arrays(field.start))
-    if field.residual is not None:
-        weights |= {f"{RESIDUAL}{name}": value.clone() for name, value in field.residual.state_dict().items()}
-        weights[f"{RESIDUAL}amount"] = torch.tensor(field.amount, dtype=torch.float64)
-    return weights
-
-
-def _tensors(arrays: Mapping[str, NDArray[np.float64]]) -> dict[str, Tensor]:
-    return {name: torch.from_numpy(np.array(array)) for name, array in arrays.items()}
-
-
 def _support(tensors: Mapping[str, Tensor]) -> Support | None:
     return support_from_arrays({name: tensor.numpy() for name, tensor in tensors.items()}) if tensors else None
-
-
-def _change_field(weights: Mapping[str, Tensor], settings: ChangeModelConfig, num_attributes: int) -> ChangeField:
-    """Build the field that `change_weights` took apart."""
-    parts = {name.removeprefix(RESIDUAL): value for name, value in weights.items() if name.startswith(RESIDUAL)}
-    start = from_arrays({name: value.numpy() for name, value in weights.items() if not name.startswith(RESIDUAL)})
-    if not parts:
-        return ChangeField(start)
-    amount = float(parts.pop("amount"))
-    _check_enough(parts, (settings.hidden_dim + num_attributes) * settings.rank)
-    _check_enough(parts, len(parts["mean"]) * settings.hidden_dim)
-    residual = ChangeResidual(
-        parts["mean"], float(parts["spread"]), num_attributes, hidden=settings.hidden_dim, rank=settings.rank
-    )
-    residual.load_state_dict(parts)
-    return ChangeField(start, residual, amount)
-
-
-def _check_enough(weights: Mapping[str, Tensor], needed: int) -> None:
-    """Of weights that are to fill a network, before it is made: its settings may ask for any size."""
-    there = sum(weight.numel() for weight in weights.values())
-    if there < needed:
-        raise ValueError(f"it holds {there:,} weights, and its settings need more than {needed:,}")
 
 
 def _find(path: Path) -> Path:

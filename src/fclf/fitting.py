@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
-from fclf.checkpoint import Checkpoint, change_weights
+from fclf.checkpoint import Checkpoint
 from fclf.closed.candidates import LEARNED, STARTS, closed_forms
 from fclf.closed.linear import ClosedForm
 from fclf.closed.probe import some_people
@@ -18,6 +18,7 @@ from fclf.provenance import Provenance, conditions
 from fclf.residual import edits_of, learn_residual
 from fclf.run_folder import STARTING, RunFolder, state_after
 from fclf.warm_start import TakenChoice
+from fclf.weights import change_weights
 
 __all__ = ["EpochCallback", "fit_edit"]
 
