@@ -150,6 +150,7 @@ def ablate(
         InputError: if rows are too few, labels do not vary, or too many judge rows are copies of others.
         NonFiniteLossError: if a training's loss stops being a number.
     """
+    data.check_real()
     data = data.with_split(seed)
     parts = {name: data.part(name).fully_labelled() for name in ("train", "val", "judge", "test")}
     if len(parts["test"]) < MIN_ROWS:

@@ -117,6 +117,7 @@ def train(
             f"model.embedding_dim is {config.model.embedding_dim}, but the embeddings have width {data.dim}. Leave the "
             "setting out, as the width is taken from the data, or name the embeddings it was written for."
         )
+    data.check_real()
     data = data.with_split(config.data.split_seed)
     train_rows, val_rows = data.part("train").labelled(), data.part("val").labelled()
     _check_labels(train_rows)

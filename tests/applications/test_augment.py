@@ -6,10 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fclf.applications.augment import SYNTHETIC, augment, group_numbers, plan_filling
+from fclf.ablation import ablate
+from fclf.applications.augment import augment, group_numbers, plan_filling
 from fclf.applications.augment_benchmark import augment_benchmark
-from fclf.data.embeddings import EmbeddingSet
+from fclf.config import load_config
+from fclf.data.embeddings import SYNTHETIC, EmbeddingSet
 from fclf.errors import InputError
+from fclf.evaluation.protocol import evaluate
+from fclf.train import train
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +92,32 @@ def test_refused_edits_are_left_out_and_counted(model, faces):
 def test_a_filled_file_is_not_filled_again(model, filled):
     with pytest.raises(InputError, match="column `synthetic` already"):
         augment(model, filled.data)
+
+
+@pytest.mark.parametrize("place", ["train", "evaluate", "ablate"])
+def test_nothing_is_learned_from_edits_nor_judged_by_them(model, faces, filled, tmp_path, monkeypatch, place):
+    """Of the rows that are not edits, with the column still there, the same is begun."""
+    runs = {
+        "train": lambda data: train(data, load_config("edit"), tmp_path / "run"),
+        "evaluate": lambda data: evaluate(model, data),
+        "ablate": ablate,
+    }
+    count = int(filled.data.extras[SYNTHETIC].sum())
+    with pytest.raises(InputError, match=f"{count} of {len(filled.data)} rows are edited ones"):
+        runs[place](filled.data)
+    assert not (tmp_path / "run").exists()
+
+    def stop(self, seed=0):
+        raise InterruptedError
+
+    monkeypatch.setattr(EmbeddingSet, "with_split", stop)
+    with pytest.raises(InterruptedError):
+        runs[place](filled.data.take(filled.data.extras[SYNTHETIC] == 0))
+
+
+def test_a_column_of_that_name_with_something_else_is_no_hindrance(faces):
+    for values in (np.array(["yes"] * len(faces)), np.zeros(len(faces)), np.float64(1)):
+        replace(faces, extras={SYNTHETIC: values}).check_real()
 
 
 def test_the_benchmark_names_groups_that_it_cannot_score(model, faces):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fclf.applications.edits import accepted_rows, edits_at
-from fclf.data.embeddings import attribute_positions
+from fclf.data.embeddings import SYNTHETIC, attribute_positions
 from fclf.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,10 +20,7 @@ if TYPE_CHECKING:
     from fclf.checkpoint import Checkpoint
     from fclf.data.embeddings import EmbeddingSet
 
-__all__ = ["SYNTHETIC", "Augmented", "Filling", "augment", "group_numbers", "group_size", "plan_filling"]
-
-SYNTHETIC = "synthetic"
-"""Column that is 1 for edited rows."""
+__all__ = ["Augmented", "Filling", "augment", "group_numbers", "group_size", "plan_filling"]
 
 
 @dataclass(frozen=True)

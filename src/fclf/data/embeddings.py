@@ -31,7 +31,10 @@ from fclf.errors import InputError
 from fclf.files import digest
 from fclf.labels import UNKNOWN, ExclusiveGroup
 
-__all__ = ["UNKNOWN", "EmbeddingSet", "LabelCoding", "attribute_positions", "naming_line"]
+__all__ = ["SYNTHETIC", "UNKNOWN", "EmbeddingSet", "LabelCoding", "attribute_positions", "naming_line"]
+
+SYNTHETIC = "synthetic"
+"""Column whose rows of 1 are edits of others (`fclf augment`)."""
 
 KEYS = ("embeddings", "attributes", "attribute_names", "ids", "identities", "split", "encoder")
 
@@ -216,6 +219,21 @@ class EmbeddingSet:
                 for key, value in self.extras.items()
             },
         )
+
+    def check_real(self) -> None:
+        """Refuse edited rows, of which nothing is to be learned and by which nothing is to be judged.
+
+        Raises:
+            InputError: if there are any, with their number.
+        """
+        marks = self.extras.get(SYNTHETIC)
+        if marks is None or marks.dtype.kind not in "biuf" or marks.shape != (len(self),):
+            return
+        if edited := int((marks == 1).sum()):
+            raise InputError(
+                f"{edited} of {len(self)} rows are edited ones (column `{SYNTHETIC}`): edits, controls and judges "
+                "would be fitted to edits. Name the file that it was made from, or take these rows out."
+            )
 
     def with_split(self, seed: int = 0) -> EmbeddingSet:
         """Return a set in which every row has a split: the file's own, or a seeded 56/8/16/20 one.

@@ -83,6 +83,7 @@ def evaluate(
     sampling = None
     if isinstance(data, ShardIndex):
         data, sampling = sampled(data, split, seed)
+    data.check_real()
     data = checkpoint.matching(data).with_split(checkpoint.config.data.split_seed)
     fingerprint = data.fingerprint() if shards is None else shards.fingerprint
     judge_rows, copies = judges_apart(checkpoint, data, split)
