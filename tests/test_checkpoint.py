@@ -1,7 +1,6 @@
 import os
 import pickle
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +12,7 @@ from fclf.config import Config, parse_config
 from fclf.data.embeddings import EmbeddingSet
 from fclf.errors import InputError
 from fclf.field import TargetField
+from tests.faults.inputs.contract import Plant
 
 D, NAMES = 8, ("Smiling", "Young")
 
@@ -96,20 +96,10 @@ def test_a_failed_save_keeps_the_old_file(tmp_path, monkeypatch):
     assert os.listdir(tmp_path) == ["model.pt"]
 
 
-class Planted:
-    """Unpickling this makes a file."""
-
-    def __init__(self, target):
-        self.target = target
-
-    def __reduce__(self):
-        return Path.touch, (self.target,)
-
-
 @pytest.mark.parametrize("key", ["weights", "config", "training_state", "format"])
 def test_pickled_objects_are_refused_and_never_executed(key, tmp_path):
     sign = tmp_path / "executed"
-    path = stored(tmp_path, **{key: Planted(sign)})
+    path = stored(tmp_path, **{key: Plant(sign)})
     with pytest.raises(InputError, match="loaded safely"):
         Checkpoint.load(path)
     assert not sign.exists()
@@ -120,7 +110,7 @@ def test_pickled_objects_are_refused_and_never_executed(key, tmp_path):
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_bare_pickle_is_refused_and_never_executed(tmp_path):
     sign, path = tmp_path / "executed", tmp_path / "model.pt"
-    path.write_bytes(pickle.dumps(Planted(sign)))
+    path.write_bytes(pickle.dumps(Plant(sign)))
     with pytest.raises(InputError, match="safely"):
         Checkpoint.load(path)
     assert not sign.exists()

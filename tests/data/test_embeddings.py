@@ -1,7 +1,6 @@
 import io
 import pickle
 import zipfile
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 from fclf.data.embeddings import UNKNOWN, EmbeddingSet, attribute_positions
 from fclf.data.splits import SPLITS
 from fclf.errors import InputError
+from tests.faults.inputs.contract import Plant
 
 N, D = 6, 4
 NAMES = ("Smiling", "Young")
@@ -398,20 +398,10 @@ def test_compressed_file_is_read(tmp_path):
     assert_equal_sets(EmbeddingSet.load(tmp_path / "faces.npz"), EmbeddingSet.from_arrays(arrays()))
 
 
-class Planted:
-    """Unpickling this makes a file."""
-
-    def __init__(self, target):
-        self.target = target
-
-    def __reduce__(self):
-        return Path.touch, (self.target,)
-
-
 @pytest.mark.parametrize("key", ["embeddings", "ids", "note"])
 def test_pickled_objects_are_refused_and_never_executed(key, tmp_path):
     sign, path = tmp_path / "executed", tmp_path / "faces.npz"
-    planted = np.array([Planted(sign)] * N, dtype=object)
+    planted = np.array([Plant(sign)] * N, dtype=object)
     np.savez(path, **arrays(**{key: planted}))
     with pytest.raises(InputError, match="pickle"):
         EmbeddingSet.load(path)
@@ -423,7 +413,7 @@ def test_pickled_objects_are_refused_and_never_executed(key, tmp_path):
 
 def test_a_bare_pickle_is_refused_and_never_executed(tmp_path):
     sign, path = tmp_path / "executed", tmp_path / "faces.npz"
-    path.write_bytes(pickle.dumps(Planted(sign)))
+    path.write_bytes(pickle.dumps(Plant(sign)))
     with pytest.raises(InputError):
         EmbeddingSet.load(path)
     assert not sign.exists()

@@ -1,7 +1,6 @@
 """The reference's bare tensors, and what only looks like one."""
 
 import pickle
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from torch.nn.functional import normalize
 from fclf.data import formats
 from fclf.data.embeddings import EmbeddingSet
 from fclf.errors import InputError
+from tests.faults.inputs.contract import Plant
 
 
 def unit(n=8, d=6, dtype=torch.float32):
@@ -90,21 +90,11 @@ def test_anything_but_a_dense_float_matrix_of_unit_rows_is_refused(content, part
     assert all(part in message for part in ["train_embeddings.pt", *parts]), message
 
 
-class Planted:
-    """Unpickling this makes a file."""
-
-    def __init__(self, target):
-        self.target = target
-
-    def __reduce__(self):
-        return Path.touch, (self.target,)
-
-
 @pytest.mark.parametrize("wrap", [lambda x: x, lambda x: {"embeddings": unit(), "note": x}])
 @pytest.mark.parametrize("zipped", [True, False])
 def test_pickled_objects_are_refused_and_never_executed(wrap, zipped, tmp_path):
     sign = tmp_path / "executed"
-    path = saved(wrap(Planted(sign)), tmp_path, _use_new_zipfile_serialization=zipped)
+    path = saved(wrap(Plant(sign)), tmp_path, _use_new_zipfile_serialization=zipped)
     assert "pickled objects" in refusal(path)
     assert not sign.exists()
     torch.load(path, weights_only=False)
