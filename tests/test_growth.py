@@ -10,13 +10,13 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-import fclf.train
 from fclf.closed.probe import Standardiser
 from fclf.config import load_config
 from fclf.data.embeddings import EmbeddingSet
 from fclf.field import TargetField
 from fclf.provenance import Provenance
 from fclf.run_folder import RunFolder
+from fclf.training_run import TrainingRun
 
 D, K, HIDDEN = 16, 3, 8
 REGULARISERS = ("loss.lambda_curl=0", "loss.lambda_div=0")
@@ -36,7 +36,7 @@ def run_of(folder, rows, *overrides, attributes=K):
     overrides = (f"data.attributes={','.join(names)}", f"training.batch_size={rows}", *overrides)
     config = load_config("fclf_config", [f"model.hidden_dim={HIDDEN}", *overrides])
     seen = Provenance.of(data, data, data)
-    return fclf.train._Run(config, config.model, seen, data, data, RunFolder(folder), torch.device("cpu")), data
+    return TrainingRun(config, config.model, seen, data, data, RunFolder(folder), torch.device("cpu")), data
 
 
 class Watched(TorchDispatchMode):

@@ -11,6 +11,7 @@ import yaml
 from tensorboard.backend.event_processing import event_accumulator
 
 import fclf.train
+import fclf.training_run
 from fclf.checkpoint import Checkpoint
 from fclf.config import load_config, parse_config
 from fclf.data.embeddings import EmbeddingSet
@@ -112,8 +113,8 @@ def test_another_seed_gives_other_weights(tmp_path):
 
 def test_the_seed_decides_the_order_and_not_only_the_first_weights(tmp_path, monkeypatch):
     """From the same initial weights, another seed still takes another path."""
-    field = fclf.train.TargetField
-    monkeypatch.setattr(fclf.train, "TargetField", lambda *a, seed, **k: field(*a, seed=0, **k))
+    field = fclf.training_run.TargetField
+    monkeypatch.setattr(fclf.training_run, "TargetField", lambda *a, seed, **k: field(*a, seed=0, **k))
     assert differ(train(tmp_path / "a"), train(tmp_path / "b", settings=config(seed=1)))
 
 
@@ -236,7 +237,7 @@ def test_interrupted_twice_is_as_good_as_once(tmp_path):
 
 def test_stop_within_an_epoch_repeats_that_epoch(tmp_path, monkeypatch):
     whole = train(tmp_path / "whole")
-    validate = fclf.train._Run._validate
+    validate = fclf.training_run.TrainingRun._validate
 
     def stop(self):
         if len(self.history) == 2:
@@ -244,7 +245,7 @@ def test_stop_within_an_epoch_repeats_that_epoch(tmp_path, monkeypatch):
         return validate(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(fclf.train._Run, "_validate", stop)
+        patch.setattr(fclf.training_run.TrainingRun, "_validate", stop)
         with pytest.raises(Stopped):
             train(tmp_path / "run")
     assert_same_bits(train(tmp_path / "run", resume=True), whole)
@@ -363,7 +364,7 @@ def test_interrupted_run_says_that_it_is_not_finished_and_leaves_no_part_files(t
 
 def test_best_checkpoint_has_the_lowest_validation_loss(tmp_path, monkeypatch):
     values = iter([3.0, 1.0, 2.0, 1.0])
-    monkeypatch.setattr(fclf.train._Run, "_validate", lambda self: {"val_loss": next(values)})
+    monkeypatch.setattr(fclf.training_run.TrainingRun, "_validate", lambda self: {"val_loss": next(values)})
     made = train(tmp_path / "run")
     best = Checkpoint.load(tmp_path / "run")
     assert best.epoch == 2  # the first of equals
@@ -374,7 +375,7 @@ def test_best_checkpoint_has_the_lowest_validation_loss(tmp_path, monkeypatch):
 
 def test_best_is_remembered_across_a_resume(tmp_path, monkeypatch):
     values = iter([3.0, 1.0, 2.0, 1.5])
-    monkeypatch.setattr(fclf.train._Run, "_validate", lambda self: {"val_loss": next(values)})
+    monkeypatch.setattr(fclf.training_run.TrainingRun, "_validate", lambda self: {"val_loss": next(values)})
     interrupted(tmp_path / "run", 2)
     train(tmp_path / "run", resume=True)
     assert Checkpoint.load(tmp_path / "run").epoch == 2
@@ -415,7 +416,7 @@ def test_resume_is_exact_with_a_share_of_the_regularisers_in_lower_precision(tmp
 
 def test_reported_losses_are_means_over_the_batches_of_an_epoch(tmp_path, monkeypatch):
     """180 rows in batches of 32 are 5 batches; the loss is their mean and the terms add up to it."""
-    sums, objective = [], fclf.train.Objective
+    sums, objective = [], fclf.training_run.Objective
 
     class Recorded(objective):
         def __call__(self, rollout):
@@ -423,7 +424,7 @@ def test_reported_losses_are_means_over_the_batches_of_an_epoch(tmp_path, monkey
             sums.append((len(rollout.start), float(losses.total.detach())))
             return losses
 
-    monkeypatch.setattr(fclf.train, "Objective", Recorded)
+    monkeypatch.setattr(fclf.training_run, "Objective", Recorded)
     record = train(tmp_path / "run", settings=config(num_epochs=1)).history[0]
     assert [size for size, _ in sums] == [32] * 6  # 5 of train and 1 of the 60 val rows
     assert record["loss"] == pytest.approx(np.mean([value for _, value in sums[:5]]), rel=1e-6)
@@ -438,7 +439,7 @@ def test_fewer_rows_than_a_batch_are_one_batch(tmp_path):
     first = train(tmp_path / "a", settings=config(batch_size=180))
     second = train(tmp_path / "b", settings=config(batch_size=1000))
     assert_same_bits(first, second)
-    untrained = fclf.train.TargetField(D, 2, hidden_dim=16, seed=0).state_dict()
+    untrained = fclf.training_run.TargetField(D, 2, hidden_dim=16, seed=0).state_dict()
     assert any(not torch.equal(first.weights[name], value) for name, value in untrained.items())
 
 
@@ -455,13 +456,13 @@ def test_learning_rate_is_torchs_cosine_schedule(epochs, tmp_path):
         schedule.step()
     assert got[0] == pytest.approx(0.01, rel=1e-9)
     assert got == pytest.approx(expected, rel=1e-9)
-    after = fclf.train._cosine(settings.training, epochs + 1)
+    after = fclf.training_run._cosine(settings.training, epochs + 1)
     assert after == pytest.approx(1e-3)
 
 
 def test_learning_rate_is_used(tmp_path):
     still = train(tmp_path / "run", settings=config(learning_rate=1e-30, min_learning_rate=0))
-    untrained = fclf.train.TargetField(D, 2, hidden_dim=16, seed=0).state_dict()
+    untrained = fclf.training_run.TargetField(D, 2, hidden_dim=16, seed=0).state_dict()
     torch.testing.assert_close(still.weights, dict(untrained), rtol=0, atol=1e-20)
 
 
@@ -508,13 +509,13 @@ def test_unusable_device_is_refused(device, tmp_path):
 
 def poison_loss(monkeypatch, value, after):
     """Make the objective return `value` from its call number `after` on; 5 train and 1 val batch an epoch."""
-    call, count = fclf.train.Objective.__call__, iter(range(10**6))
+    call, count = fclf.training_run.Objective.__call__, iter(range(10**6))
 
     def poisoned_call(self, rollout):
         losses = call(self, rollout)
         return replace(losses, total=losses.total * value) if next(count) >= after else losses
 
-    monkeypatch.setattr(fclf.train.Objective, "__call__", poisoned_call)
+    monkeypatch.setattr(fclf.training_run.Objective, "__call__", poisoned_call)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -32,7 +32,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 import fclf.files
-import fclf.train
+import fclf.training_run
 from fclf.checkpoint import Checkpoint
 from fclf.cli import main
 from fclf.config import load_config
@@ -162,13 +162,13 @@ def launch(
             quiet = os.open(os.devnull, os.O_WRONLY)
             os.dup2(quiet, 1)
             fclf.files.os = Steps(lambda phase: watch.step("write", phase, fatal))  # type: ignore[attr-defined]
-            rollout = fclf.train._Run._rollout
+            rollout = fclf.training_run.TrainingRun._rollout
 
             def stepped(*args: Any) -> Any:
                 watch.step("batch", PHASES[1], fatal)
                 return rollout(*args)
 
-            fclf.train._Run._rollout = stepped  # type: ignore[method-assign]
+            fclf.training_run.TrainingRun._rollout = stepped  # type: ignore[method-assign]
             code = main(arguments)
             if fresh is not None:
                 fresh.write_text("\n".join(sys.modules))

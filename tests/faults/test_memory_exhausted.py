@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-import fclf.train
+import fclf.training_run
 from fclf.checkpoint import Checkpoint
 from fclf.cli import main
 from fclf.cli.memory import ran_out_of_memory, what_to_lower
@@ -51,14 +51,14 @@ def train(rows, folder, *options):
 
 @pytest.mark.parametrize("run_out", [numpy_runs_out, torch_runs_out, python_runs_out, gpu_runs_out])
 def test_training_says_what_to_lower_and_keeps_its_checkpoint(rows, tmp_path, monkeypatch, capsys, run_out):
-    validate = fclf.train._Run._validate
+    validate = fclf.training_run.TrainingRun._validate
 
     def second(self):
         if len(self.history) == 1:
             run_out()
         return validate(self)
 
-    monkeypatch.setattr(fclf.train._Run, "_validate", second)
+    monkeypatch.setattr(fclf.training_run.TrainingRun, "_validate", second)
     assert train(rows, tmp_path / "run") == 2
     said = capsys.readouterr().err
     assert said.startswith("Error: memory ran out (")
@@ -89,7 +89,7 @@ def test_a_batch_that_does_not_fit_is_told_from_other_errors(tmp_path, capsys):
 
 
 def test_other_errors_stay_errors(rows, tmp_path, monkeypatch):
-    monkeypatch.setattr(fclf.train._Run, "_validate", lambda _: other_error())
+    monkeypatch.setattr(fclf.training_run.TrainingRun, "_validate", lambda _: other_error())
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
         train(rows, tmp_path / "run")
 

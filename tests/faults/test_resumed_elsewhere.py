@@ -10,6 +10,7 @@ import torch
 
 import fclf.provenance
 import fclf.train
+import fclf.training_run
 from fclf.checkpoint import Checkpoint
 from fclf.cli import main
 from fclf.config import parse_config
@@ -51,7 +52,7 @@ def same_weights(one, other):
 
 
 def elsewhere(monkeypatch, **changed):
-    for module in (fclf.provenance, fclf.train):
+    for module in (fclf.provenance, fclf.training_run):
         monkeypatch.setattr(module, "conditions", lambda *args: conditions(*args) | changed)
 
 

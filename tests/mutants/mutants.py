@@ -262,21 +262,21 @@ DATA = (
 TRAINING = (
     Mutant(
         "the best checkpoint is the worst",
-        "train.py",
+        "training_run.py",
         "improved = order > self.best",
         "improved = order < self.best or not self.best",
         ("test_train.py::test_best_checkpoint_has_the_lowest_validation_loss",),
     ),
     Mutant(
         "trained toward the rows' own labels",
-        "train.py",
+        "training_run.py",
         "return Rollout(batch.z, targets, field,",
         "return Rollout(batch.z, batch.y, field,",
         ("test_train.py::test_the_field_is_asked_for_flipped_targets",),
     ),
     Mutant(
         "trained on the val rows",
-        "train.py",
+        "training_run.py",
         "held, self.val_rows = (MemoryRows.of(rows, device) for rows in (train_rows, val_rows))",
         "held, self.val_rows = (MemoryRows.of(rows, device) for rows in (val_rows, train_rows))",
         ("test_train.py::test_val_rows_are_chosen_on_and_not_trained_on",),
@@ -290,7 +290,7 @@ TRAINING = (
     ),
     Mutant(
         "the gradients of several processes not added up",
-        "train.py",
+        "training_run.py",
         "self.ranks.sum_(p.grad for p in self.field.parameters() if p.grad is not None)",
         "list(self.field.parameters())",
         ("test_ranks.py::test_torchrun_trains_the_weights_of_one_process_and_the_first_alone_writes",),
