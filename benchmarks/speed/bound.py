@@ -15,8 +15,8 @@ def training_products(
 ) -> tuple[Callable[[], None], float]:
     """A chain of the products of one step of the reference recipe, and its floating-point operations.
 
-    They are those of `fclf.training_run` and their layouts: the field forward and backward, two directions of its Jacobian
-    forward and backward, similarities within the batch and with one prototype for each combination.
+    They are those of `fclf.training_run` and their layouts: the field forward and backward, two directions of its
+    Jacobian forward and backward, similarities within the batch and with one prototype for each combination.
 
     Args:
         rows: of the batch.

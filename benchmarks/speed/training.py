@@ -21,7 +21,7 @@ from fclf.data.embeddings import EmbeddingSet
 from fclf.field import TargetField
 from fclf.provenance import Provenance
 from fclf.run_folder import RunFolder
-from fclf.train import _Run
+from fclf.training_run import TrainingRun
 
 __all__ = ["celeba", "growth", "lighter_regularisers", "reference_recipe"]
 
@@ -38,11 +38,11 @@ def configured(*overrides: str) -> Config:
     return config.model_copy(update={"data": config.data.model_copy(update={"attributes": None})})
 
 
-def run_of(data: EmbeddingSet, *overrides: str) -> _Run:
+def run_of(data: EmbeddingSet, *overrides: str) -> TrainingRun:
     """A run that can be told to train an epoch, and writes nothing until it is told more."""
     config, few = configured(*overrides), data.take(np.arange(1000))
     folder = RunFolder(tempfile.gettempdir())
-    return _Run(config, config.model, Provenance.of(few, few, few), data, few, folder, torch.device("cpu"))
+    return TrainingRun(config, config.model, Provenance.of(few, few, few), data, few, folder, torch.device("cpu"))
 
 
 def reference_recipe() -> list[Record]:
