@@ -200,3 +200,48 @@ def test_an_attribute_that_can_hardly_be_told_from_another_is_not_torn_from_it(d
     lengths = {name: np.linalg.norm(edited - z, axis=1).mean() for name, edited in moved.items()}
     assert lengths["torn"] > 1.6 * lengths["free"]  # without the limit, holding the twin takes a long way round
     assert lengths["held"] < 1.3 * lengths["free"]
+
+
+def entangled(dims, attributes, n=1200, width=16):
+    """Rows of known effects in a subspace, whose attributes are more than its dimensions where it is small."""
+    rng = np.random.default_rng(3)
+    effects = rng.normal(size=(attributes, dims)) * 1.2 / np.sqrt(dims)
+    y = (rng.random((n, attributes)) < 0.4).astype(np.int8)
+    raw = rng.normal(size=(n, dims)) * 1.1 / np.sqrt(dims) + y @ effects
+    axes = np.linalg.qr(rng.normal(size=(width, dims)))[0]
+    target = 1 - y
+    true = raw + (target - y.astype(float)) @ effects
+    unit = [x @ axes.T / np.linalg.norm(x, axis=1, keepdims=True) for x in (raw, true)]
+    return unit[0], y, target, unit[1], axes
+
+
+@pytest.mark.parametrize("dims", [5, 8])
+def test_edits_of_more_attributes_than_dimensions_stay_where_rows_are(dims):
+    """Their probes depend on each other: asked for exactly, the logits of such an edit would be had at any length."""
+    z, y, target, truth, axes = entangled(dims, dims + 2)
+    edited = ConditionalTransport.fit(z[:800], y[:800])(z[800:], y[800:], target[800:])
+    inside = np.linalg.norm(edited @ axes, axis=1) ** 2
+    assert inside.min() > 0.95
+    nearer = (edited * truth[800:]).sum(axis=1) - (z[800:] * truth[800:]).sum(axis=1)
+    assert nearer.mean() > 0.4
+
+
+@pytest.mark.parametrize("negated", [False, True])
+def test_two_attributes_that_are_one_can_be_edited(negated):
+    z, y, *_ = entangled(8, 3)
+    y = np.column_stack([y, 1 - y[:, 2] if negated else y[:, 2]])
+    form = ConditionalTransport.fit(z[:800], y[:800])
+    both, one = (form(z[800:], y[800:], flipped(y[800:], *which)) for which in ((2, 3), (2,)))
+    own = np.where(y[800:, 2] == 1, -1, 1)
+    for edited in (both, one):
+        np.testing.assert_allclose(np.linalg.norm(edited, axis=1), 1, atol=1e-9)
+        assert ((logits(form, edited) - logits(form, z[800:]))[:, 2] * own > 0).mean() > 0.99
+
+
+def test_attributes_that_can_be_told_apart_are_met_exactly_together(fitted):
+    for flips in (np.array(bits, dtype=bool) for bits in ((1, 0, 0, 0, 0), (1, 1, 0, 0, 0), (1, 0, 1, 1, 0))):
+        active = fitted._active(flips)
+        own = np.concatenate([flips, flips])[active]
+        ridge, _ = fitted._inverse(fitted.weights[active] @ fitted.weights[active].T, ~own)
+        assert (ridge[own] == 0).all()
+        assert (ridge[~own] > 0).all()

@@ -35,7 +35,11 @@ PUSH = (1.0, 1.0, 0.0)
 ITERATIONS = 2
 DETOUR = 1.5
 """Longest correction of an edited attribute's logit with others held, in lengths of that without."""
+JOINT_DETOUR = 3.0
+"""The same of several edited attributes at once, in the worst mixture of their logits."""
 MOST_DOUBLINGS = 16
+LEAST_TIE = 0.01
+"""Ridge of edited attributes' logits, in squared weights of their probes, where they cannot all be moved as asked."""
 LEAST_RELIABLE = 0.7
 """A probe of less is not made up for: it would be pushed along noise."""
 CALIBRATION_ROWS = 2000
@@ -282,23 +286,30 @@ class ConditionalTransport:
     def _inverse(
         self, gram: Float64[np.ndarray, "a a"], held: Bool[np.ndarray, " a"]
     ) -> tuple[Float64[np.ndarray, " a"], Float64[np.ndarray, "a a"]]:
-        r"""Ridge of the held probes and the inverse of $W W^\top$ with it.
+        r"""Ridge of the probes and the inverse of $W W^\top$ with it.
 
         Where an edited attribute can hardly be told from those that are held (lipstick from make-up and from not being
         male), moving it alone would take many times the length that it takes by itself, and the spread with it. Then
-        the others are held less: the ridge is doubled until no edit is longer than `DETOUR` of its own.
+        the others are held less: the ridge is doubled until no edit is longer than `DETOUR` of its own. The same is
+        asked of all edited attributes together. Of probes that are nearly dependent (more of them than the rows have
+        dimensions, two attributes that are one) some logits cannot be had with others at any length; where the
+        worst mixture of them is longer than `JOINT_DETOUR`, the edited logits are met by ridge regression too.
         """
         gram = gram.astype(np.float64)  # small, and its inverse is not to be had in less
-        ridge, own = self._at(RIDGE) * np.diag(gram) * held, np.flatnonzero(~held)
-        for _ in range(MOST_DOUBLINGS):
-            inverse = np.linalg.inv(gram + np.diag(ridge))
+        lengths, own = np.diag(gram), np.flatnonzero(~held)
+        ridge, tied = self._at(RIDGE) * lengths * held, np.zeros_like(lengths)
+        for doubling in range(2 * MOST_DOUBLINGS):
+            inverse = _inverse_of(gram + np.diag(ridge + tied))
             c = inverse[:, own]
-            bent = gram @ c
-            length = np.sqrt(np.maximum((c * bent).sum(axis=0), 0) * np.diag(gram)[own])
-            if (length <= DETOUR * bent[own, np.arange(len(own))]).all():
+            bent = c.T @ gram @ c * np.sqrt(np.outer(lengths[own], lengths[own]))
+            alone = (np.abs(np.diag(bent)) <= DETOUR**2).all()
+            if alone and (len(own) == 1 or np.linalg.norm(bent, 2) <= JOINT_DETOUR**2):
                 break
-            ridge = 2 * ridge
-        return ridge, inverse
+            if doubling < MOST_DOUBLINGS and not alone:
+                ridge = 2 * ridge
+            else:
+                tied = np.maximum(2 * tied, LEAST_TIE * lengths * ~held)
+        return ridge + tied, inverse
 
     def _active(self, flips: Bool[np.ndarray, " K"]) -> Bool[np.ndarray, " 2K"]:
         """Probes that a change corrects: the coarse ones, and the fine ones of attributes that stay."""
@@ -324,6 +335,14 @@ class ConditionalTransport:
                 )
                 factors[k, value] = np.sqrt(lost)
         return np.clip(factors, 0.5, 2.0)
+
+
+def _inverse_of(gram: Float64[np.ndarray, "a a"]) -> Float64[np.ndarray, "a a"]:
+    """The inverse, or one that is too long for any use where there is none."""
+    try:
+        return np.linalg.inv(gram)
+    except np.linalg.LinAlgError:
+        return np.full_like(gram, 1e12)
 
 
 def _solved(
