@@ -1,16 +1,17 @@
 """Every diagnostic is tested both ways: it flags the bad and passes the good. A new one without both fails here."""
 
 import ast
+import re
 from functools import cache
 from pathlib import Path
 from typing import get_args
 
 import pytest
 
-from fclf.config import Config
+from fclf.config import Config, load_config
 from fclf.evaluation.checks import check_run
 from fclf.evaluation.readings import VerdictName
-from fclf.evaluation.verdict.rules import NEXT_STEPS, ORDER
+from fclf.evaluation.verdict.rules import NEXT_STEPS, NEXT_STEPS_FITTED, ORDER
 
 TESTS = Path(__file__).parents[1]
 KNOWN = "evaluation/test_verdicts.py::test_no_known_edit_is_misjudged"
@@ -128,7 +129,19 @@ def defined_in(path):
 def test_every_verdict_has_a_pair_a_place_in_the_order_and_next_steps():
     names = set(get_args(VerdictName))
     assert names <= PAIRS.keys()
-    assert names == set(ORDER) == NEXT_STEPS.keys()
+    assert names == set(ORDER) == NEXT_STEPS.keys() == NEXT_STEPS_FITTED.keys()
+
+
+@pytest.mark.parametrize(("recipe", "steps"), [("fclf_config", NEXT_STEPS), ("edit", NEXT_STEPS_FITTED)])
+def test_what_a_verdict_says_to_type_is_taken_by_the_recipe_that_it_is_said_of(recipe, steps):
+    settings = [re.findall(r"--set ([\w.]+=\w+)", step) for told in steps.values() for step in told]
+    assert sum(map(bool, settings)) >= 2
+    for typed in settings:
+        load_config(recipe, typed)
+    named = {name for told in steps.values() for name in re.findall(r"\b(?:loss|training|model)\.\w+", " ".join(told))}
+    for name in named - {"loss.contrastive"}:
+        section, key = name.split(".")
+        assert key in type(getattr(load_config(recipe), section)).model_fields
 
 
 def test_every_check_has_a_pair():

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fclf import __version__
 from fclf.checkpoint import Checkpoint
+from fclf.config import ChangeModelConfig
 from fclf.data.embeddings import EmbeddingSet
 from fclf.data.shards.index import ShardIndex
 from fclf.decoder import Decoder
@@ -30,7 +31,7 @@ from fclf.evaluation.judges import Judges
 from fclf.evaluation.paths import measure_paths
 from fclf.evaluation.projection import Kind, Projection, project, resolve
 from fclf.evaluation.readings import FieldScores, PathScores
-from fclf.evaluation.results import Metrics, PlotPoints, Report
+from fclf.evaluation.results import Metrics, PlotPoints, Report, Row
 from fclf.evaluation.sampled import sampled
 from fclf.evaluation.verdict import collapse_signs, judge_table
 from fclf.flow import Flow
@@ -135,7 +136,7 @@ def evaluate(
         config=checkpoint.config.model_dump(mode="json"),
         history=history,
         combinations=combinations,
-        verdict=judge_table(table, history),
+        verdict=judge_table(table, history, fitted=isinstance(checkpoint.config.model, ChangeModelConfig)),
         table=table,
         paths=_paths(flow, bench),
         field=_field(flow, bench),
@@ -145,6 +146,7 @@ def evaluate(
         notes=[
             *([] if sampling is None else [sampling.note(split)]),
             *_notes(checkpoint.shared_rows(rows), copies, rows, bench, guesses),
+            *_unreadable(table[-1], bench),
         ],
     )
     return Report(metrics, _plot_points(flow, bench, destinations, kind, book))
@@ -266,6 +268,26 @@ def _notes(trained_on: int, copies: int, rows: EmbeddingSet, bench: Bench, guess
             f"from {len(bench.plan)}."
         )
     return found
+
+
+def _unreadable(real: Row, bench: Bench) -> list[str]:
+    """Attributes that neither judge reads from real rows: within two standard errors of chance, .5 over both values.
+
+    The verdict is of the mean over attributes, in which one that is not in the embeddings goes under.
+    """
+    found = []
+    for k, name in enumerate(bench.names):
+        counts = [int((bench.y[:, k] == value).sum()) for value in (0, 1)]
+        shares = [[judge.cells.get(f"{name}={value}") for value in (0, 1)] for judge in (real.linear, real.mlp)]
+        read = [(no + yes) / 2 for no, yes in shares if no is not None and yes is not None]
+        if read and max(read) - sum(1 / (4 * count) for count in counts) ** 0.5 <= 0.5:
+            found.append(f"{name} ({max(read):.2f} of real rows, .5 is chance)")
+    if not found:
+        return []
+    return [
+        f"No judge reads {', '.join(found)}: what the table says of success there means nothing. Either the "
+        "embeddings do not hold it, or its labels are of other rows, or there are too few."
+    ]
 
 
 def _finite(value: float) -> float | None:

@@ -11,7 +11,7 @@ from fclf.evaluation.verdict.history import overtraining_decisions
 from fclf.evaluation.verdict.movement import distribution_decisions, leakage_decisions, movement_decisions
 from fclf.evaluation.verdict.references import References
 
-__all__ = ["NEXT_STEPS", "ORDER", "judge_table"]
+__all__ = ["NEXT_STEPS", "NEXT_STEPS_FITTED", "ORDER", "judge_table"]
 
 ORDER: tuple[VerdictName, ...] = (
     "COLLAPSED",
@@ -27,6 +27,8 @@ judge of movement, and edits that change what nobody asked for miss the real row
 BASIC: tuple[VerdictName, ...] = ("COLLAPSED", "UNDER-MOVED")
 """Calls that explain those after them, so that only their own next steps are given."""
 
+CHECK_LABELS = "Check that the labels belong to these rows (fclf inspect): shift x1 shows what a straight line reaches."
+
 NEXT_STEPS: Mapping[VerdictName, tuple[str, ...]] = {
     "COLLAPSED": (
         "Anchor destinations to real rows, not to means of the flowed batch: --set loss.contrastive.prototypes=real.",
@@ -34,7 +36,7 @@ NEXT_STEPS: Mapping[VerdictName, tuple[str, ...]] = {
         "A silhouette by target of .35 or more is no aim: real rows have about 0.",
     ),
     "UNDER-MOVED": (
-        "Check that the labels belong to these rows (fclf inspect): shift x1 shows what a straight line reaches.",
+        CHECK_LABELS,
         "Let it move: train longer, a higher training.learning_rate, or a lower loss.lambda_identity.",
     ),
     "OFF-DISTRIBUTION": (
@@ -51,10 +53,39 @@ NEXT_STEPS: Mapping[VerdictName, tuple[str, ...]] = {
     ),
     "HEALTHY": ("Compare success and kept with the controls in the table: healthy is not yet better than a shift.",),
 }
+"""Of a field that is trained in epochs."""
+NEXT_STEPS_FITTED: Mapping[VerdictName, tuple[str, ...]] = {
+    **NEXT_STEPS,
+    "COLLAPSED": (
+        "Take a form that keeps the spread: --set model.start=transport --set model.residual_steps=0.",
+        NEXT_STEPS["COLLAPSED"][-1],
+    ),
+    "UNDER-MOVED": (
+        CHECK_LABELS,
+        "Where a control moves them, take its form (--set model.start=shift, affine, quantile or transport), or edit "
+        "with --strength 1.5; where none does, the embeddings hardly hold these attributes.",
+    ),
+    "OFF-DISTRIBUTION": (
+        "Push less: --strength below 1 when editing, or --set model.keep=0, which puts the distribution first.",
+        "Take a simpler form: --set model.residual_steps=0, or --set model.start=shift.",
+    ),
+    "LEAKING": (
+        NEXT_STEPS["LEAKING"][0],
+        "Hold the other attributes: --set model.keep=1 when training, or --keep 1 when editing.",
+    ),
+    "OVERTRAINED": (
+        "Learn nothing: --set model.start=transport --set model.effect_steps=0 --set model.residual_steps=0.",
+    ),
+}
+"""Of a field on the change, which is fitted and has no epochs."""
 
 
 def judge_table(
-    table: Sequence[Row], history: Sequence[Mapping[str, float | None]] = (), *, row: Row | None = None
+    table: Sequence[Row],
+    history: Sequence[Mapping[str, float | None]] = (),
+    *,
+    row: Row | None = None,
+    fitted: bool = False,
 ) -> Verdict:
     """Judge the first row of a table, or another one, by the controls in the same table.
 
@@ -66,8 +97,10 @@ def judge_table(
         table: the evaluated flow first, and the controls.
         history: losses of every epoch, for overtraining.
         row: what to judge instead of the first row.
+        fitted: a field on the change is judged, which other settings help than one that is trained in epochs.
     """
     row = table[0] if row is None else row
+    steps = NEXT_STEPS_FITTED if fitted else NEXT_STEPS
     references = References.of(table)
     decisions: list[Decision] = []
     missing: list[str] = []
@@ -87,9 +120,7 @@ def judge_table(
         decisions=decisions,
         not_measured=missing,
         collapsed=lost,
-        next_steps=[
-            step for verdict in called[: 1 if name in BASIC else None] or [name] for step in NEXT_STEPS[verdict]
-        ],
+        next_steps=[step for verdict in called[: 1 if name in BASIC else None] or [name] for step in steps[verdict]],
     )
 
 
