@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from fclf.cli import main
+from fclf.cli.editing import assignments_by_row
 from fclf.data.embeddings import EmbeddingSet
 from fclf.data.planted import planted
+from fclf.errors import InputError
 from fclf.evaluation.flow_matching import FlowMatching
 
 
@@ -332,3 +334,23 @@ def test_the_next_line_can_be_pasted(tmp_path, capsys):
     assert train(tmp_path / "my faces.npz", tmp_path / "my run", "--labels", "signed") == 0
     line = capsys.readouterr().out.splitlines()[-1].removeprefix("Next: fclf ")
     assert main([*shlex.split(line), "--projection", "pca"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("typed", "values", "columns"),
+    [
+        ("Smiling=1", {"Smiling": 1}, {}),
+        ("age=young=0", {"age=young": 0}, {}),
+        ("Young=@want", {}, {"Young": "want"}),
+        ("age=young=@want=this", {}, {"age=young": "want=this"}),
+        ("@home=1", {"@home": 1}, {}),
+    ],
+)
+def test_names_and_columns_may_hold_what_parts_them(typed, values, columns):
+    assert assignments_by_row([typed]) == (values, columns)
+
+
+@pytest.mark.parametrize("typed", ["Smiling", "Smiling=2", "Smiling=", "=@", "a=b", "Young=@"])
+def test_what_sets_nothing_is_refused(typed):
+    with pytest.raises(InputError, match="type NAME=0 or NAME=1"):
+        assignments_by_row([typed])

@@ -124,6 +124,15 @@ SPLIT = arrays()["split"]
 COPY = arrays()["embeddings"].copy()
 COPY[5] = COPY[0]  # row 0 is train, row 5 val
 
+
+def twin():
+    """The first attribute, the second, and what the first is not."""
+    labels = arrays()["attributes"].astype(np.int8)
+    labels = np.column_stack([labels, 1 - labels[:, 0]])
+    labels[7, [0, 2]] = -1
+    return labels
+
+
 PROBLEMS = {
     "no labels": ({"attributes": None, "attribute_names": None}, ["no attributes"], ["--labels-from CELEBA_FOLDER"]),
     "unnamed labels": (
@@ -145,6 +154,21 @@ PROBLEMS = {
         {"attributes": with_labels(0, np.flatnonzero(SPLIT == "judge")[1:], 1)},
         ["fewer than 2 judge rows", "Smiling"],
         ["--attributes Young"],
+    ),
+    "one attribute twice": (
+        {"attributes": arrays()["attributes"][:, [0, 1, 0]], "attribute_names": np.array(["Smiling", "b", "c,d"])},
+        ["same labels", "Smiling = c,d"],
+        ["--attributes Smiling,b"],
+    ),
+    "the opposite, unknown in the same rows": (
+        {"attributes": twin(), "attribute_names": np.array(["a b", "Young", "d"])},
+        ["exactly the opposite", "a b = d"],
+        ["--attributes 'a b,Young'"],
+    ),
+    "a name with a comma": (
+        {"attributes": with_labels(1, SPLIT == "train", 0), "attribute_names": np.array(["it's, really", "b"])},
+        ["constant in the train rows", "b"],
+        ["""--set 'data.attributes=["it'"'"'s, really"]'"""],
     ),
     "no val": ({"split": np.where(SPLIT == "val", "test", SPLIT)}, ["split val"], ["give rows the split val"]),
     "no people": ({"identities": None}, ["no identities"], ["`identities`"]),

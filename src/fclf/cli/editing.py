@@ -49,13 +49,22 @@ def assignments_by_row(texts: Sequence[str]) -> tuple[dict[str, int], dict[str, 
     """What --set asks for, by name: values for all rows, and columns with a value for each."""
     found: dict[str, str] = {}
     for text in texts:
-        name, equals, value = (part.strip() for part in text.partition("="))
-        if not equals or not (value in ("0", "1") or (value.startswith("@") and len(value) > 1)):
+        name, value = (part.strip() for part in _parted(text))
+        if not (value in ("0", "1") or (value.startswith("@") and len(value) > 1)):
             raise InputError(f"--set {text}: type NAME=0 or NAME=1, for example --set Smiling=1.")
         if found.setdefault(name, value) != value:
             raise InputError(f"--set {name} is given both {' and '.join(sorted((found[name], value)))}; give it once.")
     columns = {name: value[1:] for name, value in found.items() if value.startswith("@")}
     return {name: int(value) for name, value in found.items() if name not in columns}, columns
+
+
+def _parted(text: str) -> tuple[str, str]:
+    """Name and value; names may hold = themselves, as `age=young` does."""
+    name, to_column, column = text.partition("=@")
+    if to_column:
+        return name, f"@{column}"
+    name, _, value = text.rpartition("=")
+    return name, value
 
 
 def choose_rows(model: Checkpoint, data: EmbeddingSet, split: str | None, infer_labels: bool) -> EmbeddingSet:

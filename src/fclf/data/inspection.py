@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import shlex
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -286,6 +288,7 @@ class _Problems:
         yield from self.lengths()
         yield from self.labels()
         yield from self.constants()
+        yield from self.same()
         yield from self.splits()
         yield from self.people()
         yield from self.copies()
@@ -327,12 +330,36 @@ class _Problems:
             (few, "constant in the train rows, so that they cannot be learned"),
             (unjudged, f"with fewer than {FEWEST} judge rows of one value, so that they cannot be judged"),
         ):
-            rest = ",".join(c.name for c in self.attributes if c.name not in (*few, *unjudged))
             if names:
+                rest = self.without((*few, *unjudged))
                 yield Problem(
                     what=f"attributes {what}: {', '.join(names)}",
-                    type=f"--attributes {rest}" if rest else "add rows in which they vary",
+                    type=rest or "add rows in which they vary",
                 )
+
+    def same(self) -> Iterator[Problem]:
+        """Attributes of which one says all of another: an edit of one alone asks for what no row is."""
+        if self.data.attributes is None:
+            return
+        groups: dict[bytes, list[str]] = {}
+        for name, labels in zip(self.data.attribute_names, self.data.attributes.T, strict=True):
+            known = labels[labels != UNKNOWN]
+            if len(known) and np.ptp(known):
+                turned = np.where(labels == UNKNOWN, labels, labels ^ known[0])  # so that the opposite is the same
+                groups.setdefault(turned.tobytes(), []).append(name)
+        again = [names for names in groups.values() if len(names) > 1]
+        if again:
+            yield Problem(
+                what="attributes with the same labels, or exactly the opposite: " + "; ".join(map(" = ".join, again)),
+                type=self.without([name for names in again for name in names[1:]]),
+            )
+
+    def without(self, names: Collection[str]) -> str:
+        """What to type to leave attributes out; nothing where none would be left."""
+        rest = [count.name for count in self.attributes if count.name not in names]
+        if any("," in name for name in rest):
+            return "--set " + shlex.quote(f"data.attributes={json.dumps(rest, ensure_ascii=False)}")
+        return f"--attributes {shlex.quote(','.join(rest))}" if rest else ""
 
     def splits(self) -> Iterator[Problem]:
         empty = [name for name in SPLITS if self.is_empty(name)]

@@ -66,5 +66,6 @@ def without_copies(judge: EmbeddingSet, known: Iterable[str]) -> tuple[Embedding
 def _trained_on(shared: int, count: int) -> str:
     return (
         f"{shared} of {count} judge rows were used to train this checkpoint, so the judges would know what the flow "
-        "knows. Use the split that the checkpoint was trained with."
+        "knows. Use the split that the checkpoint was trained with. If you do, the same embedding stands in many rows "
+        "(fclf inspect counts them): give copies one identity, or take them out, and train again."
     )
