@@ -116,7 +116,8 @@ class Judges:
             if min(ones, zeros) < 2:
                 raise InputError(
                     f"The judge rows cannot teach '{name}': {ones} of {ones + zeros} have it. At least two with and "
-                    "two without are needed; give more rows the split 'judge', or train again without it (--attributes)."
+                    "two without are needed; give more rows the split 'judge', or train again with --attributes, "
+                    "without it."
                 )
         z = data.embeddings.astype(np.float64)
         inputs = Standardiser.fit(z)
