@@ -306,6 +306,13 @@ CLOSED = (
         ("closed/test_quantile.py::test_logits_of_edited_rows_follow_those_of_rows_with_the_target_value",),
     ),
     Mutant(
+        "several logits are had at any length",
+        "closed/transport.py",
+        "(len(own) == 1 or np.linalg.norm(bent, 2) <= JOINT_DETOUR**2)",
+        "True",
+        ("closed/test_transport.py::test_edits_of_more_attributes_than_dimensions_stay_where_rows_are",),
+    ),
+    Mutant(
         "other logits are held on the wrong side",
         "closed/transport.py",
         "sign * np.maximum(sign * moved,",
