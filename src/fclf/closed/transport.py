@@ -35,8 +35,6 @@ PUSH = (1.0, 1.0, 0.0)
 ITERATIONS = 2
 DETOUR = 1.5
 """Longest correction of an edited attribute's logit with others held, in lengths of that without."""
-JOINT_DETOUR = 3.0
-"""The same of several edited attributes at once, in the worst mixture of their logits."""
 MOST_DOUBLINGS = 16
 LEAST_TIE = 0.01
 """Ridge of edited attributes' logits, in squared weights of their probes, where they cannot all be moved as asked."""
@@ -290,10 +288,9 @@ class ConditionalTransport:
 
         Where an edited attribute can hardly be told from those that are held (lipstick from make-up and from not being
         male), moving it alone would take many times the length that it takes by itself, and the spread with it. Then
-        the others are held less: the ridge is doubled until no edit is longer than `DETOUR` of its own. The same is
-        asked of all edited attributes together. Of probes that are nearly dependent (more of them than the rows have
-        dimensions, two attributes that are one) some logits cannot be had with others at any length; where the
-        worst mixture of them is longer than `JOINT_DETOUR`, the edited logits are met by ridge regression too.
+        the others are held less: the ridge is doubled until no edit is longer than `DETOUR` of its own. Where that
+        does not help, it is the edited attributes that can hardly be told apart (more of them than the rows have
+        dimensions, two that are one): then their logits are met by ridge regression too.
         """
         gram = gram.astype(np.float64)  # small, and its inverse is not to be had in less
         lengths, own = np.diag(gram), np.flatnonzero(~held)
@@ -301,11 +298,10 @@ class ConditionalTransport:
         for doubling in range(2 * MOST_DOUBLINGS):
             inverse = _inverse_of(gram + np.diag(ridge + tied))
             c = inverse[:, own]
-            bent = c.T @ gram @ c * np.sqrt(np.outer(lengths[own], lengths[own]))
-            alone = (np.abs(np.diag(bent)) <= DETOUR**2).all()
-            if alone and (len(own) == 1 or np.linalg.norm(bent, 2) <= JOINT_DETOUR**2):
+            squares = (c * (gram @ c)).sum(axis=0) * lengths[own]
+            if (np.abs(squares) <= DETOUR**2).all():  # where there is hardly an inverse, they may be below 0
                 break
-            if doubling < MOST_DOUBLINGS and not alone:
+            if doubling < MOST_DOUBLINGS:
                 ridge = 2 * ridge
             else:
                 tied = np.maximum(2 * tied, LEAST_TIE * lengths * ~held)
