@@ -267,9 +267,12 @@ def _read(
 ) -> _Labels:
     source, rows = reader.shard.metadata or reader.shard.address, reader.rows
     arrays = arrays_of(table, list(names), source)
-    nulls = any(table[name].null_count for name in names)
-    found = binary_labels(arrays, rows, "missing" if nulls and coding == "binary" else coding, source)[1]
-    assert found is not None
+    nulls = np.stack([table[name].is_null().to_numpy() for name in names], axis=1)
+    if nulls.any():  # they are unknown in every coding, and none of what is written becomes so by them
+        arrays["attributes"] = np.where(nulls, 1, arrays["attributes"])
+    known = binary_labels(arrays, rows, coding, source)[1]
+    assert known is not None
+    found = np.where(nulls, np.int8(UNKNOWN), known)
     people, split = people_numbers(arrays, rows, source), known_splits(arrays, rows, source)
     ids = hashed(text_ids(arrays["ids"], rows, source), 0) if "ids" in arrays else None
     if split is not None:
