@@ -72,13 +72,14 @@ def find_shards(address: str, *, lenient: bool = False) -> list[Shard]:
             files = sorted(fs.glob(path))
             place = path.split("*", maxsplit=1)[0].rpartition("/")[0]
         else:
-            files, place = sorted(fs.find(path, maxdepth=2)), path
+            files, place = sorted(fs.find(path)), path
             if files == [path]:
                 place = path.rpartition("/")[0]
         whole = place == path  # all of a folder was named, its metadata too
-        arrays, tables = (_with_suffix(files, suffix) for suffix in (".npy", ".parquet"))
+        arrays, tables = (_with_suffix(files, suffix, place) for suffix in (".npy", ".parquet"))
         if arrays and not whole:
-            tables = _with_suffix(sorted(fs.find(place, maxdepth=2)), ".parquet")
+            deepest = max(len(PurePosixPath(file).relative_to(place or "/").parts) for file in arrays)
+            tables = _with_suffix(sorted(fs.find(place, maxdepth=deepest + 1)), ".parquet", place)
         if arrays and not tables:
             tables = _metadata_beside(fs, place)
     except InputError:
@@ -113,9 +114,13 @@ def _file_system(address: str) -> tuple[Any, str]:
     return fs, path
 
 
-def _with_suffix(files: Sequence[str], suffix: str) -> list[str]:
-    """Those that nobody hid from readers of the folder."""
-    return [f for f in files if f.lower().endswith(suffix) and not PurePosixPath(f).name.startswith((".", "_"))]
+def _with_suffix(files: Sequence[str], suffix: str, place: str) -> list[str]:
+    """Those that nobody hid from readers of the folder, by their own name or by one of a folder below it."""
+
+    def hidden(file: str) -> bool:
+        return any(part.startswith((".", "_")) for part in PurePosixPath(file).relative_to(place or "/").parts)
+
+    return [file for file in files if file.lower().endswith(suffix) and not hidden(file)]
 
 
 def _is_below(file: str, place: str) -> bool:
