@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 
+import fsspec
 import pytest
 from sharding import edit, leftovers, npy_folder, outputs, record
 
@@ -19,6 +20,25 @@ def test_without_ray_the_line_to_type_is_named(run, few, tmp_path, capsys, monke
     assert edit(run, npy_folder(tmp_path / "in", few), tmp_path / "out", *SMILE, "--ray", "local") == 2
     assert "pip install 'fclf[ray]'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("more", [(), ("--workers", "1")])
+def test_memory_is_no_place_that_other_processes_reach(run, few, tmp_path, capsys, more):
+    """Of a process of this machine as of an actor: what it writes there is gone with it, and success was reported."""
+    source = npy_folder(tmp_path / "in", few)
+    fs = fsspec.filesystem("memory")
+    fs.put(str(source), "/of_this_test", recursive=True)
+    for option, shards, out in (
+        ("--output memory://out", source, "memory://out"),
+        ("--embeddings memory://of_this_test", "memory://of_this_test", tmp_path / "out"),
+    ):
+        assert edit(run, shards, out, *SMILE, *more) == 2
+        err = capsys.readouterr().err
+        assert f"{option} is in the memory of this process alone" in err
+        assert "/tmp/shards" in err
+    assert not (tmp_path / "out").exists()
+    assert not fs.exists("/out")
+    fs.rm("/of_this_test", recursive=True)
 
 
 class Deadly(on_ray._Actor):

@@ -100,6 +100,7 @@ def edit_shards(
     if ray is not None:
         check_ray()
     say = say or (lambda text: None)
+    _check_reached(embeddings, output)
     folder, shards = OutputFolder(output), find_shards(embeddings, lenient=True)
     _check_apart(shards, embeddings, folder)
     _try(ShardEditor(edit, folder.address), shards)
@@ -151,6 +152,17 @@ def _done(
         found = edit_on_ray(edit, output, todo, workers, ray)
     with closing(found):  # an interrupt ends the workers at once and not when the iterator is forgotten
         yield from found
+
+
+def _check_reached(embeddings: str, output: str) -> None:
+    """Refuse addresses that the processes or actors who do the work have each for themselves, even if there is one."""
+    for option, address in (("--embeddings", embeddings), ("--output", output)):
+        if address.startswith("memory://"):
+            raise InputError(
+                f"{option} {address} is in the memory of this process alone: shards are edited by other processes, "
+                "which would read and write memories of their own, gone when they end. Name a folder or an address "
+                f"that all of them reach: {option} /tmp/shards"
+            )
 
 
 def _check_apart(shards: Sequence[Shard], embeddings: str, folder: OutputFolder) -> None:
