@@ -131,6 +131,8 @@ def edit_shards(
         finally:
             if todo:
                 folder.clean()
+            if not records:
+                manifest.release()
     return Edited(tuple(records[shard.name] for shard in shards), kept)
 
 
