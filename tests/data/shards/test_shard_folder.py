@@ -124,6 +124,24 @@ def test_what_is_wrong_with_a_folder_is_said(tmp_path):
         find_shards(str(tmp_path / "two"))
 
 
+@pytest.mark.parametrize("arrays", ["{}_emb", "embeddings/{}_emb", ".", "{}_emb/*"])
+def test_of_several_kinds_the_pattern_that_is_named_finds_one(tmp_path, arrays):
+    """All of what clip-retrieval writes, whole or in part, is pictures, texts and metadata."""
+    for number in range(4):
+        for name in ("img", "text"):
+            folder = tmp_path / arrays.format(name).replace("*", f"part{number}")
+            folder.mkdir(parents=True, exist_ok=True)
+            np.save(folder / f"{name}_emb_{number}.npy", _rows(3))
+        (tmp_path / "metadata").mkdir(exist_ok=True)
+        parquet.write_table(pa.table({"id": list("abc")}), tmp_path / "metadata" / f"metadata_{number}.parquet")
+    for address in (str(tmp_path), f"{tmp_path}/", f"file://{tmp_path}", f"{tmp_path}/**/*.npy"):
+        with pytest.raises(InputError, match=r"2 kinds of \.npy files") as refused:
+            find_shards(address)
+        found = find_shards(str(refused.value).rpartition("pattern: ")[2])
+        assert [shard.name for shard in found] == [f"img_emb_{number}" for number in range(4)]
+        assert all(shard.metadata.endswith(f"metadata_{k}.parquet") for k, shard in enumerate(found))
+
+
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.99])
 def test_a_truncated_shard_is_refused_when_it_is_opened(tmp_path, share):
     _npy(tmp_path, 0, _rows(50))
