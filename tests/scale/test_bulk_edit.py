@@ -302,6 +302,20 @@ def test_inputs_and_outputs_do_not_lie_in_each_other(run, few, tmp_path, capsys)
     assert edit(run, f"{flat}/*.parquet", flat / "edited", *SMILE) == 0  # which the pattern does not find
 
 
+def test_a_file_that_is_named_lets_its_edit_lie_beside_it(run, few, tmp_path, capsys):
+    """Nothing else is read as rows, unless it is an array, whose metadata are looked for around it."""
+    folder = parquet_folder(tmp_path / "in", few)
+    arrays = npy_folder(tmp_path / "arrays", few, nested=False)
+    file = f"file://{folder}/part-1.parquet"
+    for source, out in ((file, folder), (f"file://{arrays}/img_emb_1.npy", arrays / "edited")):
+        assert edit(run, source, out, *SMILE) == 2
+        assert "lie in each other" in capsys.readouterr().err
+    for _ in range(2):
+        assert edit(run, file, folder / "edited", *SMILE) == 0
+    assert "1 of them by an earlier run" in capsys.readouterr().out
+    assert list(outputs(folder / "edited")) == ["part-1.parquet"]
+
+
 def test_a_folder_of_something_else_is_left_alone(run, few, tmp_path, capsys):
     source, out = parquet_folder(tmp_path / "in", few), tmp_path / "out"
     out.mkdir()

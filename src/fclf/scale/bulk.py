@@ -11,6 +11,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import get_args
 
+import fsspec
+
 from fclf.data.shards.folder import Shard, find_shards
 from fclf.data.shards.output import OutputFolder
 from fclf.errors import EncoderWarning, InputError
@@ -179,7 +181,9 @@ def _check_apart(shards: Sequence[Shard], embeddings: str, folder: OutputFolder)
     output = resolved(folder.address)
     root = resolved(shards[0].address.removesuffix(shards[0].places[0]).rstrip("/"))
     folders = {resolved(posixpath.dirname(file)) for shard in shards for file in shard.files}
-    every = "*" not in embeddings or "**" in embeddings or shards[0].kind == "npy"  # all below the folder is listed
+    fs, path = fsspec.core.url_to_fs(embeddings)
+    alone = shards[0].address == fs.unstrip_protocol(path)  # a file was named: nothing else is read as rows
+    every = "**" in embeddings or shards[0].kind == "npy" or not (alone or "*" in embeddings)  # all below is listed
     if output in folders or is_in(root, output) or (every and is_in(output, root)):
         raise InputError(
             f"--output {folder.path} and the shards' folder {root} lie in each other; edits would be taken for shards, "
