@@ -174,6 +174,16 @@ def test_signed_labels_with_nulls_are_the_same_in_shards_and_in_a_file(tmp_path)
     np.testing.assert_array_equal(ShardIndex.read(str(tmp_path), labels="signed").labels(slice(None)), whole)
 
 
+@pytest.mark.parametrize("empty", [[0], [0, 1], [1]])
+def test_shards_without_rows_do_not_decide_which_columns_are_attributes(tmp_path, empty):
+    _, y = write_shards(tmp_path, [0 if number in empty else 5 for number in range(3)], kind="parquet")
+    for number in empty:
+        path = tmp_path / f"p{number}.parquet"
+        parquet.write_table(parquet.read_table(path).replace_schema_metadata(None), path)
+    assert attributes_of(str(tmp_path)) == NAMES
+    np.testing.assert_array_equal(ShardIndex.read(str(tmp_path)).labels(slice(None)), y)
+
+
 def test_what_does_not_fit_is_refused_with_the_shard(tmp_path):
     def refused(message, attributes=NAMES, **what):
         with pytest.raises(InputError, match=message):
@@ -181,11 +191,23 @@ def test_what_does_not_fit_is_refused_with_the_shard(tmp_path):
 
     z, _ = write_shards(tmp_path, (20, 20))
     refused("Did you mean|did you mean 'Smiling'", ("Smilng",))
-    refused("do not say which columns are attributes", None)
+    refused(
+        r"do not say which columns are attributes. Type --attributes A,B,..., or have the shards say it\. Name", None
+    )
     assert attributes_of(str(tmp_path)) == ()
     table = parquet.read_table(tmp_path / "metadata_1.parquet")
     parquet.write_table(table.drop_columns(["identity"]), tmp_path / "metadata_1.parquet")
-    refused("one has identity and the other has not")
+    with pytest.raises(InputError) as said:
+        ShardIndex.read(str(tmp_path), NAMES)
+    one, other = (f"file://{tmp_path}/img_emb_{number}.npy" for number in range(2))
+    assert f"{one} has a column `identity`, and {other} has not. All shards need it, or none" in str(said.value)
+    assert "table.drop_columns(['identity'])" in str(said.value)
+    parquet.write_table(
+        table.drop_columns(["identity"]).append_column("split", [["train"] * 20]), tmp_path / "metadata_1.parquet"
+    )
+    refused(f"{one} has a column `identity`, and {other} has not; {other} has a column `split`, and {one} has not")
+    parquet.write_table(table.drop_columns(["Male"]), tmp_path / "metadata_1.parquet")
+    refused(r"metadata_1\.parquet: Unknown attribute 'Male'.*write it into this one.*: --attributes Smiling\.$")
     parquet.write_table(table, tmp_path / "metadata_1.parquet")
     np.save(tmp_path / "img_emb_1.npy", z[:20, :4])
     refused("img_emb_1.npy has embeddings of width 4")
