@@ -7,8 +7,10 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import multiprocessing as mp
@@ -149,6 +151,36 @@ def test_a_killed_worker_starts_the_job_again_from_the_last_checkpoint(rows, tmp
     assert whole.returncode == 0
     for name, weight in Checkpoint.load(tmp_path / "whole").weights.items():
         assert torch.equal(Checkpoint.load(tmp_path / "run").weights[name], weight)
+
+
+def few_rows(folder, train, val):
+    data = planted(40, 12, seed=3)[0]
+    labels = data.attributes.copy()
+    labels[::2], labels[1::2] = 0, 1
+    splits = np.array(["train"] * train + ["val"] * val + ["judge"] * (40 - train - val))
+    replace(data, attributes=labels, identities=None, split=splits).save(folder / "rows.npz")
+
+
+@pytest.mark.parametrize(("train", "val", "batch"), [(2, 3, 64), (8, 2, 64), (8, 8, 2)])
+def test_more_processes_than_rows_of_a_batch_are_refused_before_anything_is_begun(
+    tmp_path, capsys, monkeypatch, train, val, batch
+):
+    few_rows(tmp_path, train, val)
+    monkeypatch.setattr(Ranks, "join", lambda device: Ranks(0, 3))
+    assert (
+        main(train_command(tmp_path, "--set", f"training.batch_size={batch}", "--output-dir", f"{tmp_path}/run")) == 2
+    )
+    err = capsys.readouterr().err
+    assert f"3 processes came for {train} train rows and {val} val rows in batches of {batch}" in err
+    assert "torchrun --nproc_per_node=2" in err
+    assert not (tmp_path / "run").exists()
+
+
+def test_as_many_processes_as_rows_train(tmp_path):
+    few_rows(tmp_path, 3, 2)
+    running = torchrun(tmp_path, "--set", "training.num_epochs=1", "--output-dir", str(tmp_path / "run"))
+    _, err = running.communicate(timeout=300)
+    assert running.returncode == 0, err
 
 
 def _parent(process):

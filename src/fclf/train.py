@@ -111,6 +111,8 @@ def train(
     _check_labels(train_rows)
     place = _device(device)
     ranks = Ranks.join(place)
+    if not isinstance(config.model, ChangeModelConfig):  # which one process fits, and the others wait
+        _check_shares(ranks.count, len(train_rows), len(val_rows), config.training.batch_size)
     folder = RunFolder(output_dir, writes=ranks.first)
     if resume:
         folder.check_begun()
@@ -167,6 +169,16 @@ def _device(name: str) -> torch.device:
             f"--device {name} cannot be used here: {str(error).splitlines()[0]} Type --device cpu."
         ) from None
     return device
+
+
+def _check_shares(count: int, train: int, val: int, batch: int) -> None:
+    """Every process has a row of every batch at least: one without has no loss, and leaves the others waiting."""
+    most = min(train, val, batch)
+    if count > most:
+        raise InputError(
+            f"{count} processes came for {train} train rows and {val} val rows in batches of {batch}, but each needs a "
+            f"row of every batch. Start at most {most}: torchrun --nproc_per_node={most}, or fewer nodes."
+        )
 
 
 def _check_labels(rows: EmbeddingSet) -> None:

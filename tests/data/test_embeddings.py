@@ -227,7 +227,7 @@ def test_norm_tolerance_depends_on_the_type(dtype, inside, outside, tolerance, s
 
 @pytest.mark.parametrize(
     ("coding", "value", "meant"),
-    [("signed", 0, "-1 or 1"), ("signed", np.nan, "-1 or 1"), ("missing", 2, "unknown")],
+    [("signed", 0, "-1, 1, or NaN"), ("signed", np.inf, "-1, 1, or NaN"), ("missing", 2, "unknown")],
 )
 def test_other_codings_refuse_what_they_do_not_know(coding, value, meant):
     signed = (2 * arrays()["attributes"] - 1).astype(float)
@@ -237,6 +237,14 @@ def test_other_codings_refuse_what_they_do_not_know(coding, value, meant):
     assert "row 4, 'Young'" in message
     assert meant in message
     assert "--labels" not in message  # the hint would name the flag that was typed already
+
+
+def test_nan_is_unknown_of_signed_labels_which_no_other_coding_could_read():
+    labels = (2 * arrays()["attributes"] - 1).astype(float)
+    labels[4, 1] = np.nan
+    found = EmbeddingSet.from_arrays(arrays(attributes=labels), labels="signed").attributes
+    np.testing.assert_array_equal(found, np.where(np.isnan(labels), UNKNOWN, labels == 1))
+    assert "--labels signed" in refusal(arrays(attributes=labels))
 
 
 def test_unsigned_labels_never_read_as_minus_one():

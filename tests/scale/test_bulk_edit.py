@@ -84,6 +84,26 @@ def test_arrays_keep_their_type_and_metadata_get_the_targets(run, many, tmp_path
     assert len(np.concatenate(whole)) == len(many)
 
 
+def test_parquet_that_names_no_attributes_has_those_of_the_checkpoint(run, few, tmp_path, capsys):
+    """As metadata of arrays have; what a shard says itself counts, and a column of another name is no label."""
+    named, bare, other = (parquet_folder(tmp_path / name, few) for name in ("named", "bare", "other"))
+    for path in sorted(bare.iterdir()):
+        table = parquet.read_table(path)
+        parquet.write_table(table.replace_schema_metadata({"theirs": "kept"}), path)
+        said = table.replace_schema_metadata({"fclf.attributes": '["Smiling"]'})
+        parquet.write_table(said, other / path.name)
+    assert edit(run, named, tmp_path / "from_named", *SMILE) == 0
+    assert edit(run, bare, tmp_path / "from_bare", *SMILE) == 0
+    for place in outputs(tmp_path / "from_named"):
+        expected, found = (parquet.read_table(tmp_path / name / place) for name in ("from_named", "from_bare"))
+        assert found.schema.metadata[b"theirs"] == b"kept"
+        assert json.loads(found.schema.metadata[b"fclf.attributes"]) == list(few.attribute_names)
+        assert found.equals(expected)
+    capsys.readouterr()
+    assert edit(run, other, tmp_path / "from_other", *SMILE) == 2
+    assert "no label for" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("blocks", [2048, 6144])
 def test_the_size_of_a_block_changes_no_byte(run, many, tmp_path, monkeypatch, blocks):
     source = npy_folder(tmp_path / "in", many, dtype="float32")
@@ -300,6 +320,20 @@ def test_inputs_and_outputs_do_not_lie_in_each_other(run, few, tmp_path, capsys)
         assert edit(run, source, out, *SMILE) == 2
         assert "lie in each other" in capsys.readouterr().err
     assert edit(run, f"{flat}/*.parquet", flat / "edited", *SMILE) == 0  # which the pattern does not find
+
+
+def test_a_file_that_is_named_lets_its_edit_lie_beside_it(run, few, tmp_path, capsys):
+    """Nothing else is read as rows, unless it is an array, whose metadata are looked for around it."""
+    folder = parquet_folder(tmp_path / "in", few)
+    arrays = npy_folder(tmp_path / "arrays", few, nested=False)
+    file = f"file://{folder}/part-1.parquet"
+    for source, out in ((file, folder), (f"file://{arrays}/img_emb_1.npy", arrays / "edited")):
+        assert edit(run, source, out, *SMILE) == 2
+        assert "lie in each other" in capsys.readouterr().err
+    for _ in range(2):
+        assert edit(run, file, folder / "edited", *SMILE) == 0
+    assert "1 of them by an earlier run" in capsys.readouterr().out
+    assert list(outputs(folder / "edited")) == ["part-1.parquet"]
 
 
 def test_a_folder_of_something_else_is_left_alone(run, few, tmp_path, capsys):

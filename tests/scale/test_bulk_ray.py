@@ -5,9 +5,11 @@ import os
 import signal
 import sys
 
+import fsspec
 import pytest
 from sharding import edit, leftovers, npy_folder, outputs, record
 
+from fclf.errors import InputError
 from fclf.scale import on_ray
 from fclf.scale.work import BulkEdit, ShardEditor
 
@@ -19,6 +21,25 @@ def test_without_ray_the_line_to_type_is_named(run, few, tmp_path, capsys, monke
     assert edit(run, npy_folder(tmp_path / "in", few), tmp_path / "out", *SMILE, "--ray", "local") == 2
     assert "pip install 'fclf[ray]'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("more", [(), ("--workers", "1")])
+def test_memory_is_no_place_that_other_processes_reach(run, few, tmp_path, capsys, more):
+    """Of a process of this machine as of an actor: what it writes there is gone with it, and success was reported."""
+    source = npy_folder(tmp_path / "in", few)
+    fs = fsspec.filesystem("memory")
+    fs.put(str(source), "/of_this_test", recursive=True)
+    for option, shards, out in (
+        ("--output memory://out", source, "memory://out"),
+        ("--embeddings memory://of_this_test", "memory://of_this_test", tmp_path / "out"),
+    ):
+        assert edit(run, shards, out, *SMILE, *more) == 2
+        err = capsys.readouterr().err
+        assert f"{option} is in the memory of this process alone" in err
+        assert "/tmp/shards" in err
+    assert not (tmp_path / "out").exists()
+    assert not fs.exists("/out")
+    fs.rm("/of_this_test", recursive=True)
 
 
 class Deadly(on_ray._Actor):
@@ -96,3 +117,35 @@ def test_a_cluster_that_is_not_there_is_named(run, few, tmp_path, capsys):
     err = capsys.readouterr().err
     assert "--ray auto: no Ray cluster answers" in err
     assert "ray start --head" in err
+    assert outputs(tmp_path / "out") == {}
+    assert not list((tmp_path / "out").rglob("*.json"))  # so that the next run may have other options
+
+
+@pytest.mark.usefixtures("inline")
+def test_a_run_that_ends_before_its_first_shard_leaves_the_folder_to_others(run, few, tmp_path, capsys, monkeypatch):
+    source, out = npy_folder(tmp_path / "in", few), tmp_path / "out"
+
+    def ends(*arguments):
+        raise InputError("no cluster answers")
+        yield
+
+    def killed_half_way(work, output, shards, workers, on_rows):
+        yield ShardEditor(work, output)(shards[0])
+        raise InputError("no cluster answers any more")
+
+    def begins_with(how, *options):
+        with monkeypatch.context() as now:
+            now.setattr("fclf.scale.bulk.edit_in_processes", how)
+            return edit(run, source, out, *options)
+
+    assert begins_with(ends, *SMILE) == 2
+    assert begins_with(killed_half_way, "--set", "Male=1") == 2
+    assert record(out, "img_emb_0")["rows"]
+    capsys.readouterr()
+    assert begins_with(ends, *SMILE) == 2
+    assert "holds edits of other options" in capsys.readouterr().err
+    assert edit(run, source, out, "--set", "Male=1") == 0
+    assert "1 of them by an earlier run" in capsys.readouterr().out
+    assert begins_with(ends, *SMILE, "--overwrite") == 2
+    assert edit(run, source, out, "--set", "Male=1") == 0
+    assert "by an earlier run" not in capsys.readouterr().out

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 LabelCoding = Literal["binary", "signed", "missing"]
-"""How a file writes labels: 0/1; -1/1 for no/yes; 0/1 with -1 or NaN for unknown."""
+"""How a file writes labels: 0/1; -1/1 for no/yes, with NaN for unknown; 0/1 with -1 or NaN for unknown."""
 
 NORM_TOLERANCE = {"float16": 5e-3, "float32": 1e-3, "float64": 1e-3}
 """How far a norm may be from 1, by type of the embeddings."""
@@ -151,13 +151,17 @@ def binary_labels(
     yes, no = raw == 1, raw == 0
     unknown = np.zeros_like(yes)
     if coding == "signed":
-        no = raw == -1
+        no, unknown = raw == -1, np.isnan(raw)
     elif coding == "missing":
         unknown = (raw == -1) | np.isnan(raw)
     bad = ~(yes | no | unknown)
     if bad.any():
         row, column = (int(i) for i in np.argwhere(bad)[0])
-        meant = {"binary": "0 or 1", "signed": "-1 or 1", "missing": "0, 1, or -1 or NaN for unknown"}[coding]
+        meant = {
+            "binary": "0 or 1",
+            "signed": "-1, 1, or NaN for unknown",
+            "missing": "0, 1, or -1 or NaN for unknown",
+        }[coding]
         hint = (
             " If -1 means no, type --labels signed; if -1 or NaN means unknown, type --labels missing."
             if coding == "binary" and (np.isnan(raw[row, column]) or raw[row, column] == -1)

@@ -11,6 +11,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import get_args
 
+import fsspec
+
 from fclf.data.shards.folder import Shard, find_shards
 from fclf.data.shards.output import OutputFolder
 from fclf.errors import EncoderWarning, InputError
@@ -100,6 +102,7 @@ def edit_shards(
     if ray is not None:
         check_ray()
     say = say or (lambda text: None)
+    _check_reached(embeddings, output)
     folder, shards = OutputFolder(output), find_shards(embeddings, lenient=True)
     _check_apart(shards, embeddings, folder)
     _try(ShardEditor(edit, folder.address), shards)
@@ -130,6 +133,8 @@ def edit_shards(
         finally:
             if todo:
                 folder.clean()
+            if not records:
+                manifest.release()
     return Edited(tuple(records[shard.name] for shard in shards), kept)
 
 
@@ -153,6 +158,17 @@ def _done(
         yield from found
 
 
+def _check_reached(embeddings: str, output: str) -> None:
+    """Refuse addresses that the processes or actors who do the work have each for themselves, even if there is one."""
+    for option, address in (("--embeddings", embeddings), ("--output", output)):
+        if address.startswith("memory://"):
+            raise InputError(
+                f"{option} {address} is in the memory of this process alone: shards are edited by other processes, "
+                "which would read and write memories of their own, gone when they end. Name a folder or an address "
+                f"that all of them reach: {option} /tmp/shards"
+            )
+
+
 def _check_apart(shards: Sequence[Shard], embeddings: str, folder: OutputFolder) -> None:
     """Refuse an output that would be read as input, or be written over it."""
 
@@ -165,7 +181,9 @@ def _check_apart(shards: Sequence[Shard], embeddings: str, folder: OutputFolder)
     output = resolved(folder.address)
     root = resolved(shards[0].address.removesuffix(shards[0].places[0]).rstrip("/"))
     folders = {resolved(posixpath.dirname(file)) for shard in shards for file in shard.files}
-    every = "*" not in embeddings or "**" in embeddings or shards[0].kind == "npy"  # all below the folder is listed
+    fs, path = fsspec.core.url_to_fs(embeddings)
+    alone = shards[0].address == fs.unstrip_protocol(path)  # a file was named: nothing else is read as rows
+    every = "**" in embeddings or shards[0].kind == "npy" or not (alone or "*" in embeddings)  # all below is listed
     if output in folders or is_in(root, output) or (every and is_in(output, root)):
         raise InputError(
             f"--output {folder.path} and the shards' folder {root} lie in each other; edits would be taken for shards, "

@@ -165,6 +165,11 @@ class Manifest:
             self.folder.remove(_place(name))
         self.folder.write_json(RUN, run)
 
+    def release(self) -> None:
+        """Leave the folder to any run, where this one has ended before it wrote anything: no cluster answered, say."""
+        if self.folder.files() == [RUN]:
+            self.folder.remove(RUN)
+
     def _run(self) -> dict[str, Any] | None:
         text = self.folder.read(RUN)
         try:

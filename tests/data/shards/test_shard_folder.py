@@ -50,6 +50,24 @@ def test_arrays_and_metadata_may_lie_in_folders_beside_each_other(tmp_path):
             assert (reader.rows, reader.dim, reader.table().column_names) == (4, 8, ["id"])
 
 
+@pytest.mark.parametrize("kind", ["npy", "parquet"])
+@pytest.mark.parametrize("address", ["{}", "file://{}", "{}/**/*.{}"])
+def test_shards_are_read_at_any_depth_and_what_is_hidden_is_not(tmp_path, kind, address):
+    """A folder is hidden as a file is, by a name with a dot or an underscore, but not by where it lies itself."""
+    folder = tmp_path / "_scratch" / ".mine"
+    seen = ["0", "a/1", "a/b/c/2", "x_y/3", "x.y/4"]
+    hid = [".ipynb_checkpoints/5", "_temporary/6", "a/_temporary/0/7", "a/.b/c/8", "_9", "a/.10", "_manifest/shards/11"]
+    for place in (*seen, *hid):
+        below = folder / place
+        below.parent.mkdir(parents=True, exist_ok=True)
+        _parquet(f"{below}.parquet", _rows(3))
+        if kind == "npy":
+            parquet.write_table(pa.table({"id": list("abc")}), f"{below}.parquet")
+            np.save(f"{below}.npy", _rows(3))
+    found = find_shards(address.format(folder, kind))
+    assert [shard.places[0] for shard in found] == [f"{place}.{kind}" for place in seen]
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("kind", ["npy", "parquet"])
 def test_any_run_of_rows_is_read_as_it_is_stored(tmp_path, kind, dtype):
@@ -104,6 +122,24 @@ def test_what_is_wrong_with_a_folder_is_said(tmp_path):
         _parquet(tmp_path / "two" / folder / "0.parquet", _rows(2))
     with pytest.raises(InputError, match="names twice"):
         find_shards(str(tmp_path / "two"))
+
+
+@pytest.mark.parametrize("arrays", ["{}_emb", "embeddings/{}_emb", ".", "{}_emb/*"])
+def test_of_several_kinds_the_pattern_that_is_named_finds_one(tmp_path, arrays):
+    """All of what clip-retrieval writes, whole or in part, is pictures, texts and metadata."""
+    for number in range(4):
+        for name in ("img", "text"):
+            folder = tmp_path / arrays.format(name).replace("*", f"part{number}")
+            folder.mkdir(parents=True, exist_ok=True)
+            np.save(folder / f"{name}_emb_{number}.npy", _rows(3))
+        (tmp_path / "metadata").mkdir(exist_ok=True)
+        parquet.write_table(pa.table({"id": list("abc")}), tmp_path / "metadata" / f"metadata_{number}.parquet")
+    for address in (str(tmp_path), f"{tmp_path}/", f"file://{tmp_path}", f"{tmp_path}/**/*.npy"):
+        with pytest.raises(InputError, match=r"2 kinds of \.npy files") as refused:
+            find_shards(address)
+        found = find_shards(str(refused.value).rpartition("pattern: ")[2])
+        assert [shard.name for shard in found] == [f"img_emb_{number}" for number in range(4)]
+        assert all(shard.metadata.endswith(f"metadata_{k}.parquet") for k, shard in enumerate(found))
 
 
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.99])

@@ -15,6 +15,7 @@ from fclf.data.shards.index import ShardIndex, attributes_of
 from fclf.data.shards.splits import hashed_splits
 from fclf.data.splits import SHARES, SPLITS
 from fclf.errors import InputError
+from fclf.labels import UNKNOWN
 
 NAMES = ("Smiling", "Male")
 
@@ -139,6 +140,50 @@ def test_a_split_of_their_own_and_unknown_labels_are_kept(tmp_path):
         ShardIndex.read(str(tmp_path), ["Hat"])
 
 
+def label_shards(folder, columns):
+    """Parquet shards whose column `Hat` holds these values."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, values in enumerate(columns):
+        rows = pa.FixedSizeListArray.from_arrays(pa.array(np.tile(np.float32([0.6, 0.8]), len(values))), 2)
+        parquet.write_table(pa.table({"embedding": rows, "Hat": values}), folder / f"p{number}.parquet")
+
+
+@pytest.mark.parametrize("kind", [pa.int8(), pa.float64()])
+def test_a_null_is_unknown_in_every_coding_and_makes_nothing_else_so(tmp_path, kind):
+    """What -1 means is said by the coding alone, whether the shard has a null or not."""
+    meaning = {"binary": {0: 0, 1: 1}, "signed": {-1: 0, 1: 1}, "missing": {0: 0, 1: 1, -1: UNKNOWN}}
+    for coding, of in meaning.items():
+        for number, values in enumerate(([0, 1, None], [-1, 1, None], [-1, None], [None, None], [0, 1])):
+            folder = tmp_path / f"{coding}{number}"
+            label_shards(folder, [pa.array([1], kind), pa.array(values, kind)])
+            if {*values} - {*of, None}:
+                with pytest.raises(InputError, match=r"p1\.parquet.*--labels signed" if coding == "binary" else r"p1"):
+                    ShardIndex.read(str(folder), ["Hat"], labels=coding)
+                continue
+            found = ShardIndex.read(str(folder), ["Hat"], labels=coding).labels(slice(None))[1:, 0]
+            assert found.tolist() == [of.get(value, UNKNOWN) for value in values]
+
+
+def test_signed_labels_with_nulls_are_the_same_in_shards_and_in_a_file(tmp_path):
+    label_shards(tmp_path, [pa.array([-1, None, 1], pa.int8())])
+    path = tmp_path / "p0.parquet"
+    table = parquet.read_table(path)
+    parquet.write_table(table.replace_schema_metadata({"fclf.attributes": '["Hat"]'}), path)
+    whole = EmbeddingSet.load(path, labels="signed").attributes
+    assert whole[:, 0].tolist() == [0, UNKNOWN, 1]
+    np.testing.assert_array_equal(ShardIndex.read(str(tmp_path), labels="signed").labels(slice(None)), whole)
+
+
+@pytest.mark.parametrize("empty", [[0], [0, 1], [1]])
+def test_shards_without_rows_do_not_decide_which_columns_are_attributes(tmp_path, empty):
+    _, y = write_shards(tmp_path, [0 if number in empty else 5 for number in range(3)], kind="parquet")
+    for number in empty:
+        path = tmp_path / f"p{number}.parquet"
+        parquet.write_table(parquet.read_table(path).replace_schema_metadata(None), path)
+    assert attributes_of(str(tmp_path)) == NAMES
+    np.testing.assert_array_equal(ShardIndex.read(str(tmp_path)).labels(slice(None)), y)
+
+
 def test_what_does_not_fit_is_refused_with_the_shard(tmp_path):
     def refused(message, attributes=NAMES, **what):
         with pytest.raises(InputError, match=message):
@@ -146,11 +191,23 @@ def test_what_does_not_fit_is_refused_with_the_shard(tmp_path):
 
     z, _ = write_shards(tmp_path, (20, 20))
     refused("Did you mean|did you mean 'Smiling'", ("Smilng",))
-    refused("do not say which columns are attributes", None)
+    refused(
+        r"do not say which columns are attributes. Type --attributes A,B,..., or have the shards say it\. Name", None
+    )
     assert attributes_of(str(tmp_path)) == ()
     table = parquet.read_table(tmp_path / "metadata_1.parquet")
     parquet.write_table(table.drop_columns(["identity"]), tmp_path / "metadata_1.parquet")
-    refused("one has identity and the other has not")
+    with pytest.raises(InputError) as said:
+        ShardIndex.read(str(tmp_path), NAMES)
+    one, other = (f"file://{tmp_path}/img_emb_{number}.npy" for number in range(2))
+    assert f"{one} has a column `identity`, and {other} has not. All shards need it, or none" in str(said.value)
+    assert "table.drop_columns(['identity'])" in str(said.value)
+    parquet.write_table(
+        table.drop_columns(["identity"]).append_column("split", [["train"] * 20]), tmp_path / "metadata_1.parquet"
+    )
+    refused(f"{one} has a column `identity`, and {other} has not; {other} has a column `split`, and {one} has not")
+    parquet.write_table(table.drop_columns(["Male"]), tmp_path / "metadata_1.parquet")
+    refused(r"metadata_1\.parquet: Unknown attribute 'Male'.*write it into this one.*: --attributes Smiling\.$")
     parquet.write_table(table, tmp_path / "metadata_1.parquet")
     np.save(tmp_path / "img_emb_1.npy", z[:20, :4])
     refused("img_emb_1.npy has embeddings of width 4")

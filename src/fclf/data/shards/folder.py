@@ -72,23 +72,25 @@ def find_shards(address: str, *, lenient: bool = False) -> list[Shard]:
             files = sorted(fs.glob(path))
             place = path.split("*", maxsplit=1)[0].rpartition("/")[0]
         else:
-            files, place = sorted(fs.find(path, maxdepth=2)), path
+            files, place = sorted(fs.find(path)), path
             if files == [path]:
                 place = path.rpartition("/")[0]
         whole = place == path  # all of a folder was named, its metadata too
-        arrays, tables = (_with_suffix(files, suffix) for suffix in (".npy", ".parquet"))
+        arrays, tables = (_with_suffix(files, suffix, place) for suffix in (".npy", ".parquet"))
         if arrays and not whole:
-            tables = _with_suffix(sorted(fs.find(place, maxdepth=2)), ".parquet")
+            deepest = max(len(PurePosixPath(file).relative_to(place or "/").parts) for file in arrays)
+            tables = _with_suffix(sorted(fs.find(place, maxdepth=deepest + 1)), ".parquet", place)
         if arrays and not tables:
             tables = _metadata_beside(fs, place)
     except InputError:
         raise
     except Exception as error:  # those of object stores are of many kinds
         raise InputError(f"--embeddings {address} cannot be listed ({type(error).__name__}: {error}).") from error
+    _check_one_kind(arrays, address, place)
     if any(not _is_below(file, place) for file in tables):
         place = place.rpartition("/")[0]
     if arrays:
-        shards = _arrays(fs, arrays, tables, address, place, lenient)
+        shards = _arrays(fs, arrays, tables, place, lenient)
     else:
         shards = [_shard(fs, place, "parquet", file) for file in tables]
     if not shards:
@@ -113,9 +115,13 @@ def _file_system(address: str) -> tuple[Any, str]:
     return fs, path
 
 
-def _with_suffix(files: Sequence[str], suffix: str) -> list[str]:
-    """Those that nobody hid from readers of the folder."""
-    return [f for f in files if f.lower().endswith(suffix) and not PurePosixPath(f).name.startswith((".", "_"))]
+def _with_suffix(files: Sequence[str], suffix: str, place: str) -> list[str]:
+    """Those that nobody hid from readers of the folder, by their own name or by one of a folder below it."""
+
+    def hidden(file: str) -> bool:
+        return any(part.startswith((".", "_")) for part in PurePosixPath(file).relative_to(place or "/").parts)
+
+    return [file for file in files if file.lower().endswith(suffix) and not hidden(file)]
 
 
 def _is_below(file: str, place: str) -> bool:
@@ -142,15 +148,7 @@ def _metadata_beside(fs: Any, place: str) -> list[str]:
     return sorted(fs.glob(f"{folder}/*.parquet")) if fs.isdir(folder) else []
 
 
-def _arrays(
-    fs: Any, arrays: Sequence[str], tables: Sequence[str], address: str, place: str, lenient: bool
-) -> list[Shard]:
-    kinds = sorted({NUMBER.sub("", PurePosixPath(file).stem) for file in arrays})
-    if len(kinds) > 1:
-        raise InputError(
-            f"--embeddings {address} holds {len(kinds)} kinds of .npy files ({', '.join(kinds)}). Name one with a "
-            f"pattern: {address.rstrip('/')}/{kinds[0]}*.npy"
-        )
+def _arrays(fs: Any, arrays: Sequence[str], tables: Sequence[str], place: str, lenient: bool) -> list[Shard]:
     of_number: dict[int | str, str] = {}
     for table in tables:
         key = _number(table)
@@ -166,6 +164,31 @@ def _arrays(
             raise InputError(flaw)
         shards.append(_shard(fs, place, "npy", file, found, flaw))
     return shards
+
+
+def _check_one_kind(arrays: Sequence[str], address: str, place: str) -> None:
+    kinds = sorted({_kind(file) for file in arrays})
+    if len(kinds) > 1:
+        where = _typed_folder([file for file in arrays if _kind(file) == kinds[0]], address, place)
+        raise InputError(
+            f"--embeddings {address} holds {len(kinds)} kinds of .npy files ({', '.join(kinds)}). Name one with a "
+            f"pattern: {where}{kinds[0]}*.npy"
+        )
+
+
+def _kind(file: str) -> str:
+    return NUMBER.sub("", PurePosixPath(file).stem)
+
+
+def _typed_folder(files: Sequence[str], address: str, place: str) -> str:
+    """The folder in which these files are, as it would be typed, with a slash; `**` for several, or one further down.
+
+    From there their metadata are found too: below it, or in `metadata` beside it.
+    """
+    top = address.split("*", maxsplit=1)[0].rpartition("/")[0] if "*" in address else address.rstrip("/")
+    below = {PurePosixPath(file).parent.relative_to(place or "/").as_posix() for file in files}
+    found = below.pop() if len(below) == 1 and "/" not in min(below) else "**"
+    return "/".join(part for part in (top, found) if part not in ("", ".")) + "/"
 
 
 def _number(file: str) -> int | str:

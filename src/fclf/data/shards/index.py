@@ -45,9 +45,12 @@ MOST_OPEN = 32
 
 
 def attributes_of(address: str) -> tuple[str, ...]:
-    """Attributes that the first shard declares (`fclf.attributes`); none where it declares none."""
-    with open_shard(find_shards(address)[0]) as reader:
-        return tuple(_declared(reader.schema, reader.shard))
+    """Attributes that the first shard with rows declares (`fclf.attributes`); none where it declares none."""
+    for shard in find_shards(address):
+        with open_shard(shard) as reader:
+            if reader.rows:  # one without may be of a writer that knew nothing of them
+                return tuple(_declared(reader.schema, shard))
+    return ()
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,7 @@ class ShardIndex:
 
         Args:
             address: of a folder or pattern (`find_shards`).
-            attributes: columns of labels; those that the first shard declares if absent.
+            attributes: columns of labels; those that the first shard with rows declares if absent.
             split_seed: of the split of rows that have none (`hashed_splits`).
             labels: how they are written.
             normalize: accept rows of any length.
@@ -103,8 +106,8 @@ class ShardIndex:
         names = tuple(attributes or attributes_of(address))
         if not names:
             raise InputError(
-                f"{address}: the shards do not say which columns are attributes. Type --attributes A,B,...; or "
-                f"{naming_line(['A', 'B'])}"
+                f"{address}: the shards do not say which columns are attributes. Type --attributes A,B,..., or have "
+                f"the shards say it. {naming_line(['A', 'B'])}"
             )
         check_fits(names)
         sha, codes, split = hashlib.sha256(repr((names, [s.name for s in shards])).encode()), [], []
@@ -235,8 +238,16 @@ class _First:
                 f"{self.dim}."
             )
         if here != self.columns:
-            other = ", ".join(sorted(set(here) ^ set(self.columns)))
-            raise InputError(f"Of {self.address} and {reader.shard.address} one has {other} and the other has not.")
+            other = sorted(set(here) ^ set(self.columns))
+            both = (self.address, reader.shard.address)
+            said = [
+                "{1} has a column `{0}`, and {2} has not".format(name, *(both if name in self.columns else both[::-1]))
+                for name in other
+            ]
+            raise InputError(
+                f"{'; '.join(said)}. All shards need it, or none: write it into those without, or take it "
+                f"out of those with it, table.drop_columns({other}), and write them again."
+            )
 
 
 def _declared(schema: pa.Schema, shard: Shard) -> list[str]:
@@ -248,7 +259,15 @@ def _declared(schema: pa.Schema, shard: Shard) -> list[str]:
 def _known(reader: ShardReader, names: Sequence[str], others: Sequence[str]) -> pa.Table:
     missing = [name for name in names if name not in reader.schema.names]
     if missing:
-        attribute_positions(missing, [name for name in reader.schema.names if name not in ("id", "identity", "split")])
+        there = [name for name in reader.schema.names if name not in ("id", "identity", "split")]
+        try:
+            attribute_positions(missing, there)
+        except InputError as error:
+            kept = ",".join(name for name in names if name in there)
+            raise InputError(
+                f"{reader.shard.metadata or reader.shard.address}: {error} Every shard needs a column of each attribute"
+                f": write it into this one, or choose what all have{f': --attributes {kept}' if kept else ''}."
+            ) from error
     return reader.table([*names, *others])
 
 
@@ -267,9 +286,12 @@ def _read(
 ) -> _Labels:
     source, rows = reader.shard.metadata or reader.shard.address, reader.rows
     arrays = arrays_of(table, list(names), source)
-    nulls = any(table[name].null_count for name in names)
-    found = binary_labels(arrays, rows, "missing" if nulls and coding == "binary" else coding, source)[1]
-    assert found is not None
+    nulls = np.stack([table[name].is_null().to_numpy() for name in names], axis=1)
+    if nulls.any():  # they are unknown in every coding, and none of what is written becomes so by them
+        arrays["attributes"] = np.where(nulls, 1, arrays["attributes"])
+    known = binary_labels(arrays, rows, coding, source)[1]
+    assert known is not None
+    found = np.where(nulls, np.int8(UNKNOWN), known)
     people, split = people_numbers(arrays, rows, source), known_splits(arrays, rows, source)
     ids = hashed(text_ids(arrays["ids"], rows, source), 0) if "ids" in arrays else None
     if split is not None:

@@ -79,15 +79,15 @@ def shard_reader(shard: Shard, names: Sequence[str] = ()) -> ShardReader:
 
     Args:
         shard: what to open.
-        names: metadata of an `.npy` file that do not say which columns are attributes have these, as far as they are
-            there: nobody writes `fclf.attributes` into the metadata of clip-retrieval.
+        names: a shard that does not say which columns are attributes has these, as far as they are there: nobody
+            writes `fclf.attributes` into the metadata of clip-retrieval.
 
     Raises:
         InputError: if it is damaged, or its two files do not have the same number of rows.
     """
     if shard.flaw:
         raise InputError(f"Shard: {shard.flaw}")
-    return _Parquet(shard) if shard.kind == "parquet" else _Array(shard, names)
+    return _Parquet(shard, names) if shard.kind == "parquet" else _Array(shard, names)
 
 
 class _ParquetFile:
@@ -146,16 +146,14 @@ class _ParquetFile:
 class _Parquet:
     """A Parquet file with a column `embedding`."""
 
-    def __init__(self, shard: Shard) -> None:
+    def __init__(self, shard: Shard, names: Sequence[str] = ()) -> None:
         self.shard = shard
         self._parquet = _ParquetFile(shard.address)
         try:
-            self.attribute_names = tuple(attribute_names(self._parquet.schema, shard.address))
+            whole = _naming(self._parquet.schema, names)
+            self.attribute_names = tuple(attribute_names(whole, shard.address))
             self.rows = self._parquet.rows
-            places = [name for name in self._parquet.schema.names if name != "embedding"]
-            self.schema = pa.schema(
-                [self._parquet.schema.field(name) for name in places], self._parquet.schema.metadata
-            )
+            self.schema = pa.schema([whole.field(name) for name in whole.names if name != "embedding"], whole.metadata)
             self.dim = self._width()
         except BaseException:
             self.close()
@@ -209,7 +207,8 @@ class _Parquet:
         return raw
 
     def blocks(self, size: int, columns: Sequence[str] | None = None) -> Iterator[pa.Table]:
-        return self._parquet.blocks(size, columns)
+        for table in self._parquet.blocks(size, columns):
+            yield table.replace_schema_metadata(self.schema.metadata)
 
     def close(self) -> None:
         self._parquet.close()
