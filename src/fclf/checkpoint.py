@@ -165,8 +165,7 @@ class Checkpoint:
 
     def has_read(self, rows: EmbeddingSet) -> Bool[np.ndarray, " n"]:
         """Which of `rows` training has read, by their content: ids of another file may mean others."""
-        known = set(self.seen_digests)
-        return np.array([digest in known for digest in rows.row_digests()], dtype=np.bool_)
+        return rows.known_by(self.seen_digests)
 
     def shared_people(self, rows: EmbeddingSet, everything: EmbeddingSet) -> int:
         """How many of `rows` show somebody whom training has seen.

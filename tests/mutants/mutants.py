@@ -308,8 +308,8 @@ CLOSED = (
     Mutant(
         "several logits are had at any length",
         "closed/transport.py",
-        "tied = np.maximum(2 * tied, LEAST_TIE * lengths * ~held)",
-        "tied = 0 * tied",
+        "ridge[own] = np.maximum(2 * ridge[own], LEAST_TIE * lengths[own])",
+        "ridge[own] = 0",
         ("closed/test_transport.py::test_edits_of_more_attributes_than_dimensions_stay_where_rows_are",),
     ),
     Mutant(

@@ -294,9 +294,9 @@ class ConditionalTransport:
         """
         gram = gram.astype(np.float64)  # small, and its inverse is not to be had in less
         lengths, own = np.diag(gram), np.flatnonzero(~held)
-        ridge, tied = self._at(RIDGE) * lengths * held, np.zeros_like(lengths)
+        ridge = self._at(RIDGE) * lengths * held
         for doubling in range(2 * MOST_DOUBLINGS):
-            inverse = _inverse_of(gram + np.diag(ridge + tied))
+            inverse = _inverse_of(gram + np.diag(ridge))
             c = inverse[:, own]
             squares = (c * (gram @ c)).sum(axis=0) * lengths[own]
             if (np.abs(squares) <= DETOUR**2).all():  # where there is hardly an inverse, they may be below 0
@@ -304,8 +304,8 @@ class ConditionalTransport:
             if doubling < MOST_DOUBLINGS:
                 ridge = 2 * ridge
             else:
-                tied = np.maximum(2 * tied, LEAST_TIE * lengths * ~held)
-        return ridge + tied, inverse
+                ridge[own] = np.maximum(2 * ridge[own], LEAST_TIE * lengths[own])
+        return ridge, inverse
 
     def _active(self, flips: Bool[np.ndarray, " K"]) -> Bool[np.ndarray, " 2K"]:
         """Probes that a change corrects: the coarse ones, and the fine ones of attributes that stay."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Int8, Int64
+from jaxtyping import Bool, Float32, Int8, Int64
 from numpy.typing import NDArray
 
 from fclf.data import formats
@@ -322,6 +322,11 @@ class EmbeddingSet:
     def row_digests(self) -> list[str]:
         """Digest of each row's content: finds the same embedding again in another file, whatever it is called."""
         return [digest(row.tobytes())[:16] for row in self.embeddings]
+
+    def known_by(self, digests: Iterable[str]) -> Bool[np.ndarray, " n"]:
+        """Which rows have the content of one of these (`row_digests`), whatever they are called."""
+        known = set(digests)
+        return np.array([digest in known for digest in self.row_digests()], dtype=np.bool_)
 
 
 def _run_of(rows: NDArray[np.bool_] | NDArray[np.intp]) -> NDArray[np.bool_] | NDArray[np.intp] | slice:

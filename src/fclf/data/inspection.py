@@ -163,6 +163,7 @@ def inspect(
     assert split is not None  # with_split gives one
     attributes = tuple(_attribute_counts(chosen, split))
     numbers = copy_numbers(data.embeddings)
+    copies = _copies(data, numbers)
     return Inspection(
         rows=len(data),
         width=data.dim,
@@ -173,9 +174,9 @@ def inspect(
         splits={name: int((split == name).sum()) for name in SPLITS},
         split_origin=split_origin,
         people=_people(data),
-        copies=_copies(data, numbers),
+        copies=copies,
         other_arrays=tuple(data.extras),
-        problems=tuple(_Problems(data, split, attributes, raw, numbers).all()),
+        problems=tuple(_Problems(data, split, attributes, raw, numbers, copies).all()),
     )
 
 
@@ -280,6 +281,7 @@ class _Problems:
     raw: NDArray[np.floating] | None
     numbers: Int64[np.ndarray, " n"]
     """Of each row's embedding (`copy_numbers`)."""
+    repeated: Copies | None
 
     def is_empty(self, part: str) -> bool:
         return not (self.split == part).any()
@@ -377,7 +379,7 @@ class _Problems:
             )
 
     def copies(self) -> Iterator[Problem]:
-        found = _copies(self.data, self.numbers)
+        found = self.repeated
         if found is not None and found.most >= max(MANY_COPIES, MANY_SHARE * len(self.data)):
             yield Problem(
                 what=f"{found.most:,} of {len(self.data):,} rows hold the same embedding, as of a placeholder (first: "

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import numpy as np
-
 from fclf.checkpoint import Checkpoint
 from fclf.data.embeddings import EmbeddingSet
 from fclf.errors import InputError
@@ -52,8 +50,7 @@ def without_copies(judge: EmbeddingSet, known: Iterable[str]) -> tuple[Embedding
     Raises:
         InputError: if the others are more than `MOST_COPIES` of them.
     """
-    others = set(known)
-    copies = np.array([digest in others for digest in judge.row_digests()], dtype=np.bool_)
+    copies = judge.known_by(known)
     if copies.mean() > MOST_COPIES:
         raise InputError(
             f"{int(copies.sum())} of {len(judge)} judge rows are copies of rows that are trained on or evaluated, so "
